@@ -1,0 +1,199 @@
+// The values everything turns around: what an agent should be (desired), what it is (observed), and what is remembered
+// about it (history, status). Plain data, no I/O.
+//
+// Units: bytes, milliseconds, nano-cpus (1e9 = one core). Times are UTC wall clock.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "controller/core/clock.hpp"
+#include "controller/core/ids.hpp"
+
+namespace creel {
+
+enum class DesiredState { running, stopped, deleted };
+const char* to_string(DesiredState state);
+std::optional<DesiredState> parse_desired_state(std::string_view text);
+
+struct Resources {
+  std::int64_t memory_bytes = 0;
+  std::int64_t nano_cpus = 0;
+  std::int64_t pids = 256;
+  bool operator==(const Resources&) const = default;
+};
+
+// Everything the runtime must know to make a workload, rendered from template and row. It holds no secret: it is
+// hashed, compared and shown. A change of any field is a change of the spec hash, and so a re-creation.
+struct WorkloadSpec {
+  std::string image;                         // reference, e.g. "ghcr.io/openclaw/openclaw:2026.3.13"
+  std::vector<std::string> entrypoint;       // empty: the image's
+  std::vector<std::string> command;          // empty: the image's
+  std::map<std::string, std::string> env;    // never a secret
+  std::string user;                          // "1000:1000"
+  std::string working_dir;                   // "": the image's
+  std::string state_dir;                     // where the agent's volume is mounted
+  std::map<std::string, std::string> tmpfs;  // path -> mount options
+  bool read_only_root = true;
+  bool init = true;
+  std::uint16_t port = 0;  // the agent's gateway port inside the container
+  std::int64_t stop_grace_seconds = 10;
+  std::int64_t nofile = 1024;
+  Resources resources;
+  bool operator==(const WorkloadSpec&) const = default;
+};
+
+// A file Creel puts into the agent's volume. Contents may be secret: never logged, never hashed into a label.
+struct VolumeFile {
+  std::string path;  // relative to state_dir, no ".."
+  std::string content;
+  int mode = 0600;
+  int uid = 1000;
+  int gid = 1000;
+  bool restart = false;  // the agent reads it only at start: a change needs a restart
+  bool operator==(const VolumeFile&) const = default;
+};
+
+struct Readiness {
+  std::string path = "/readyz";
+  milliseconds startup_budget{120'000};  // not ready for longer than this after start = failing
+  milliseconds period{10'000};           // between probes once ready
+  bool operator==(const Readiness&) const = default;
+};
+
+// What the owner last asked for, rendered. `generation` counts the owner's wishes.
+struct DesiredAgent {
+  AgentId id;
+  UserId owner;
+  std::string name;
+  std::string template_name;
+  std::uint64_t generation = 0;
+  DesiredState state = DesiredState::running;
+  bool purge = false;  // deleted: drop the volume at once instead of after retention
+  std::optional<TimePoint> deleted_at;
+  std::uint64_t restart_wish = 0;  // counts "restart now" wishes
+  std::uint64_t repair_wish = 0;   // counts "re-create now" wishes
+  WorkloadSpec spec;
+  std::string spec_hash;  // spec_hash(spec)
+  std::vector<VolumeFile> files;
+  std::string files_hash;          // keyed hash of files: says nothing about the contents
+  std::string restart_files_hash;  // the same over the files that need a restart
+  Readiness readiness;
+};
+
+// Three-valued facts: a timeout is unknown, never absent.
+enum class Presence { unknown, absent, present };
+
+enum class ContainerState { created, running, restarting, paused, exited, dead, removing };
+const char* to_string(ContainerState state);
+
+enum class ImageState { unknown, absent, pulling, present, failed };
+
+struct ObservedWorkload {
+  std::string runtime_id;        // the engine's id of this very container
+  bool ours = false;             // its labels name this controller and this agent
+  std::string owner_label;       // controller id it names (for the message when it is not ours)
+  std::string spec_hash;         // label
+  std::uint64_t generation = 0;  // label
+  ContainerState state = ContainerState::created;
+  std::optional<TimePoint> started_at;
+  std::optional<TimePoint> finished_at;
+  int exit_code = 0;
+  bool oom_killed = false;
+  std::string error;  // the engine's own reason for a failed start
+  std::int64_t restart_count = 0;
+  std::string image_id;
+  std::string address;       // host:port at which the controller reaches the gateway; "" = none
+  std::int64_t pid = 0;      // on the engine's host; 0 = not running
+  bool hardening_ok = true;  // limits and isolation are as the spec says
+};
+
+struct Observed {
+  Presence workload_presence = Presence::unknown;
+  ObservedWorkload workload;                      // meaningful when present
+  Presence storage_presence = Presence::unknown;  // the volume
+  bool storage_ours = false;
+  ImageState image = ImageState::unknown;
+  std::string image_id;
+  std::string image_message;  // pull progress, or why it failed
+  std::optional<bool> ready;  // the gateway's answer; nullopt = not asked or no answer known
+  std::string ready_message;
+  std::string last_log_line;  // of a container that exited or does not get ready
+  std::string error;          // why presence is unknown
+  TimePoint at;
+};
+
+struct Condition {
+  std::string type;     // "Ready", "EngineReachable", "CrashLooping", "ImageAvailable", "ConfigAccepted", "Progressing"
+  std::string status;   // "True" | "False" | "Unknown"
+  std::string reason;   // CamelCase word
+  std::string message;  // one sentence
+  TimePoint last_transition;
+  bool operator==(const Condition&) const = default;
+};
+
+enum class Phase {
+  pending,
+  pulling,
+  creating,
+  starting,
+  ready,
+  unready,
+  stopping,
+  stopped,
+  crash_looping,
+  failed,
+  deleting,
+  deleted,
+  unknown
+};
+const char* to_string(Phase phase);
+std::optional<Phase> parse_phase(std::string_view text);
+// The documented words: provisioning, running, stopped, error.
+const char* status_word(Phase phase);
+
+// What the reconciler remembers between passes: kept in the status row, so that a new controller goes on where the old
+// one stopped.
+struct History {
+  std::uint64_t restart_done = 0;  // last restart wish carried out
+  std::uint64_t repair_done = 0;
+  // Intent of the restart under way: wish number and the start time of the run to be ended. A run that started at
+  // another time shows that the restart happened, even when its answer was lost.
+  std::uint64_t restart_intent = 0;
+  std::optional<TimePoint> restart_from;
+  std::uint64_t repair_intent = 0;  // the same for re-creation: the container id to be replaced
+  std::string repair_from;
+  std::string files_delivered_to;  // runtime_id of the container whose volume holds files_hash
+  std::string files_hash;
+  std::string restart_files_hash;  // what the running process has read at its start
+  int failures = 0;                // consecutive failed actions or exits
+  std::optional<TimePoint> last_failure;
+  std::string last_failure_reason;  // stable word, e.g. "ImageUnavailable"
+  std::string last_failure_message;
+  std::optional<TimePoint> healthy_since;
+  std::optional<TimePoint> first_unready;  // when the present run was first seen not ready after having been ready
+  std::int64_t last_restart_count = 0;
+  std::string last_runtime_id;
+  bool operator==(const History&) const = default;
+};
+
+struct AgentStatus {
+  std::uint64_t observed_generation = 0;
+  Phase phase = Phase::pending;
+  std::vector<Condition> conditions;
+  std::optional<TimePoint> started_at;
+  std::string runtime_id;
+  std::string address;  // host:port of the gateway as last observed
+  std::int64_t pid = 0;
+  std::string image_id;
+  std::string message;  // the sentence for a person: cause of the present phase
+  std::string plan;     // to_string(Plan): what would be done next, and why
+  std::optional<TimePoint> next_attempt;
+  TimePoint observed_at;
+  bool operator==(const AgentStatus&) const = default;
+};
+
+}  // namespace creel

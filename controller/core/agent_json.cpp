@@ -1,0 +1,173 @@
+#include "controller/core/agent_json.hpp"
+
+namespace creel {
+namespace {
+
+using nlohmann::json;
+
+json time_json(const std::optional<TimePoint>& time) { return time ? json(to_rfc3339(*time)) : json(nullptr); }
+
+std::optional<TimePoint> time_of(const json& object, const char* key) {
+  const auto it = object.find(key);
+  if (it == object.end() || it->is_null()) return std::nullopt;
+  return parse_rfc3339(it->get<std::string>());
+}
+
+template <class T>
+void read(const json& object, const char* key, T& into) {
+  if (const auto it = object.find(key); it != object.end()) it->get_to(into);
+}
+
+}  // namespace
+
+void to_json(json& j, const Resources& v) {
+  j = json{{"memoryBytes", v.memory_bytes}, {"nanoCpus", v.nano_cpus}, {"pids", v.pids}};
+}
+void from_json(const json& j, Resources& v) {
+  read(j, "memoryBytes", v.memory_bytes);
+  read(j, "nanoCpus", v.nano_cpus);
+  read(j, "pids", v.pids);
+}
+
+void to_json(json& j, const WorkloadSpec& v) {
+  j = json{{"image", v.image},
+           {"entrypoint", v.entrypoint},
+           {"command", v.command},
+           {"env", v.env},
+           {"user", v.user},
+           {"workingDir", v.working_dir},
+           {"stateDir", v.state_dir},
+           {"tmpfs", v.tmpfs},
+           {"readOnlyRoot", v.read_only_root},
+           {"init", v.init},
+           {"port", v.port},
+           {"stopGraceSeconds", v.stop_grace_seconds},
+           {"nofile", v.nofile},
+           {"resources", v.resources}};
+}
+void from_json(const json& j, WorkloadSpec& v) {
+  read(j, "image", v.image);
+  read(j, "entrypoint", v.entrypoint);
+  read(j, "command", v.command);
+  read(j, "env", v.env);
+  read(j, "user", v.user);
+  read(j, "workingDir", v.working_dir);
+  read(j, "stateDir", v.state_dir);
+  read(j, "tmpfs", v.tmpfs);
+  read(j, "readOnlyRoot", v.read_only_root);
+  read(j, "init", v.init);
+  read(j, "port", v.port);
+  read(j, "stopGraceSeconds", v.stop_grace_seconds);
+  read(j, "nofile", v.nofile);
+  read(j, "resources", v.resources);
+}
+
+void to_json(json& j, const VolumeFile& v) {
+  j = json{{"path", v.path}, {"content", v.content}, {"mode", v.mode},
+           {"uid", v.uid},   {"gid", v.gid},         {"restart", v.restart}};
+}
+void from_json(const json& j, VolumeFile& v) {
+  read(j, "path", v.path);
+  read(j, "content", v.content);
+  read(j, "mode", v.mode);
+  read(j, "uid", v.uid);
+  read(j, "gid", v.gid);
+  read(j, "restart", v.restart);
+}
+
+void to_json(json& j, const Readiness& v) {
+  j = json{{"path", v.path}, {"startupMs", v.startup_budget.count()}, {"periodMs", v.period.count()}};
+}
+void from_json(const json& j, Readiness& v) {
+  std::int64_t startup = v.startup_budget.count(), period = v.period.count();
+  read(j, "path", v.path);
+  read(j, "startupMs", startup);
+  read(j, "periodMs", period);
+  v.startup_budget = milliseconds{startup};
+  v.period = milliseconds{period};
+}
+
+void to_json(json& j, const Condition& v) {
+  j = json{{"type", v.type},
+           {"status", v.status},
+           {"reason", v.reason},
+           {"message", v.message},
+           {"lastTransitionTime", to_rfc3339(v.last_transition)}};
+}
+void from_json(const json& j, Condition& v) {
+  read(j, "type", v.type);
+  read(j, "status", v.status);
+  read(j, "reason", v.reason);
+  read(j, "message", v.message);
+  v.last_transition = time_of(j, "lastTransitionTime").value_or(TimePoint{});
+}
+
+void to_json(json& j, const History& v) {
+  j = json{{"restartDone", v.restart_done},
+           {"repairDone", v.repair_done},
+           {"restartIntent", v.restart_intent},
+           {"restartFrom", time_json(v.restart_from)},
+           {"repairIntent", v.repair_intent},
+           {"repairFrom", v.repair_from},
+           {"filesDeliveredTo", v.files_delivered_to},
+           {"filesHash", v.files_hash},
+           {"restartFilesHash", v.restart_files_hash},
+           {"failures", v.failures},
+           {"lastFailure", time_json(v.last_failure)},
+           {"lastFailureReason", v.last_failure_reason},
+           {"lastFailureMessage", v.last_failure_message},
+           {"healthySince", time_json(v.healthy_since)},
+           {"firstUnready", time_json(v.first_unready)},
+           {"lastRestartCount", v.last_restart_count},
+           {"lastRuntimeId", v.last_runtime_id}};
+}
+void from_json(const json& j, History& v) {
+  read(j, "restartDone", v.restart_done);
+  read(j, "repairDone", v.repair_done);
+  read(j, "restartIntent", v.restart_intent);
+  v.restart_from = time_of(j, "restartFrom");
+  read(j, "repairIntent", v.repair_intent);
+  read(j, "repairFrom", v.repair_from);
+  read(j, "filesDeliveredTo", v.files_delivered_to);
+  read(j, "filesHash", v.files_hash);
+  read(j, "restartFilesHash", v.restart_files_hash);
+  read(j, "failures", v.failures);
+  v.last_failure = time_of(j, "lastFailure");
+  read(j, "lastFailureReason", v.last_failure_reason);
+  read(j, "lastFailureMessage", v.last_failure_message);
+  v.healthy_since = time_of(j, "healthySince");
+  v.first_unready = time_of(j, "firstUnready");
+  read(j, "lastRestartCount", v.last_restart_count);
+  read(j, "lastRuntimeId", v.last_runtime_id);
+}
+
+void to_json(json& j, const AgentStatus& v) {
+  j = json{{"observedGeneration", v.observed_generation},
+           {"phase", to_string(v.phase)},
+           {"conditions", v.conditions},
+           {"startedAt", time_json(v.started_at)},
+           {"runtimeId", v.runtime_id},
+           {"address", v.address},
+           {"pid", v.pid},
+           {"imageId", v.image_id},
+           {"message", v.message},
+           {"plan", v.plan},
+           {"nextAttempt", time_json(v.next_attempt)},
+           {"observedAt", to_rfc3339(v.observed_at)}};
+}
+void from_json(const json& j, AgentStatus& v) {
+  read(j, "observedGeneration", v.observed_generation);
+  v.phase = parse_phase(j.value("phase", "Pending")).value_or(Phase::unknown);
+  read(j, "conditions", v.conditions);
+  v.started_at = time_of(j, "startedAt");
+  read(j, "runtimeId", v.runtime_id);
+  read(j, "address", v.address);
+  read(j, "pid", v.pid);
+  read(j, "imageId", v.image_id);
+  read(j, "message", v.message);
+  read(j, "plan", v.plan);
+  v.next_attempt = time_of(j, "nextAttempt");
+  v.observed_at = time_of(j, "observedAt").value_or(TimePoint{});
+}
+
+}  // namespace creel

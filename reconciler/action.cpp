@@ -1,0 +1,32 @@
+#include "reconciler/action.hpp"
+
+namespace creel {
+namespace {
+
+struct Name {
+  const char* operator()(const op::PullImage&) const { return "pull-image"; }
+  const char* operator()(const op::CreateWorkload&) const { return "create"; }
+  const char* operator()(const op::DeliverFiles&) const { return "deliver-files"; }
+  const char* operator()(const op::StartWorkload&) const { return "start"; }
+  const char* operator()(const op::StopWorkload&) const { return "stop"; }
+  const char* operator()(const op::RestartWorkload&) const { return "restart"; }
+  const char* operator()(const op::RemoveWorkload&) const { return "remove"; }
+  const char* operator()(const op::RemoveStorage&) const { return "remove-volume"; }
+};
+
+}  // namespace
+
+const char* operation_name(const Operation& operation) { return std::visit(Name{}, operation); }
+
+std::string to_string(const Plan& plan) {
+  std::string out;
+  for (const auto& action : plan.actions) {
+    if (!out.empty()) out += '\n';
+    out += std::string{operation_name(action.operation)} + ": " + action.cause;
+  }
+  if (plan.forget) out += (out.empty() ? "" : "\n") + std::string{"forget: container and volume are gone"};
+  if (!plan.waiting_for.empty()) out += (out.empty() ? "" : "\n") + std::string{"wait: "} + plan.waiting_for;
+  return out.empty() ? "converged" : out;
+}
+
+}  // namespace creel

@@ -1,0 +1,337 @@
+#include "reconciler/plan.hpp"
+
+#include <algorithm>
+
+namespace creel {
+namespace {
+
+bool restart_pending(const DesiredAgent& desired, const History& history) {
+  return desired.restart_wish > history.restart_done;
+}
+bool repair_pending(const DesiredAgent& desired, const History& history) {
+  return desired.repair_wish > history.repair_done;
+}
+
+op::CreateWorkload create_op(const DesiredAgent& desired) {
+  return {desired.id, desired.spec, desired.spec_hash, desired.generation, desired.files};
+}
+
+Plan wait(std::string reason, milliseconds poll) {
+  Plan out;
+  out.waiting_for = std::move(reason);
+  out.requeue_after = poll;
+  return out;
+}
+
+// Nothing is tried while the last failure is too fresh; otherwise `actions` are the plan.
+Plan unless_backing_off(const History& history, const Policy& policy, TimePoint now, std::vector<Action> actions) {
+  if (const milliseconds left = backoff_left(history, policy, now); left > milliseconds{0})
+    return wait("backing off after " + std::to_string(history.failures) +
+                    (history.failures == 1 ? " failure" : " failures") + " (" + history.last_failure_reason + ")",
+                left);
+  Plan out;
+  out.actions = std::move(actions);
+  return out;
+}
+
+Plan plan_deleted(const DesiredAgent& desired, const Observed& observed, const Policy& policy, TimePoint now) {
+  Plan out;
+  if (observed.workload_presence == Presence::present) {
+    if (observed.workload.state == ContainerState::removing)
+      return wait("the engine is removing the container", policy.busy_poll);
+    out.actions.push_back(
+        {op::RemoveWorkload{desired.id, observed.workload.runtime_id, desired.spec.stop_grace_seconds},
+         "the agent is deleted"});
+    return out;
+  }
+  if (observed.storage_presence == Presence::unknown)
+    return wait("the engine to say whether the volume exists", policy.unknown_poll);
+  if (observed.storage_presence == Presence::present && observed.storage_ours) {
+    const TimePoint until = desired.deleted_at.value_or(now) + policy.volume_retention;
+    if (!desired.purge && now < until)
+      return wait("the volume is kept until " + to_rfc3339(until),
+                  std::min<milliseconds>(until - now, policy.deleted_poll));
+    out.actions.push_back(
+        {op::RemoveStorage{desired.id}, desired.purge ? "purge was asked for" : "retention has passed"});
+    return out;
+  }
+  out.forget = true;
+  return out;
+}
+
+Plan plan_stopped(const DesiredAgent& desired, const Observed& observed, const History& history, const Policy& policy,
+                  TimePoint now) {
+  if (observed.workload_presence == Presence::absent) return {};
+  switch (observed.workload.state) {
+    case ContainerState::running:
+    case ContainerState::restarting:
+    case ContainerState::paused:
+      return unless_backing_off(
+          history, policy, now,
+          {{op::StopWorkload{desired.id, observed.workload.runtime_id, desired.spec.stop_grace_seconds},
+            std::string{"stop is wanted and the container is "} + to_string(observed.workload.state)}});
+    case ContainerState::removing:
+      return wait("the engine is removing the container", policy.busy_poll);
+    case ContainerState::created:
+    case ContainerState::exited:
+    case ContainerState::dead:
+      return {};
+  }
+  return {};
+}
+
+// Pull what is missing before anything is created, and before a running container is given up for its successor.
+std::optional<Plan> image_missing(const DesiredAgent& desired, const Observed& observed, const History& history,
+                                  const Policy& policy, TimePoint now) {
+  switch (observed.image) {
+    case ImageState::present:
+      return std::nullopt;
+    case ImageState::pulling:
+      return wait("image " + desired.spec.image + ": " + observed.image_message, policy.busy_poll);
+    case ImageState::unknown:
+      return wait("the engine to say whether the image is there", policy.unknown_poll);
+    case ImageState::absent:
+    case ImageState::failed:
+      return unless_backing_off(history, policy, now,
+                                {{op::PullImage{desired.spec.image}, "image " + desired.spec.image + " is not there"}});
+  }
+  return std::nullopt;
+}
+
+Plan plan_create(const DesiredAgent& desired, const Observed& observed, const History& history, const Policy& policy,
+                 TimePoint now, const std::string& cause) {
+  if (auto missing = image_missing(desired, observed, history, policy, now)) return std::move(*missing);
+  std::vector<Action> actions;
+  if (observed.workload_presence == Presence::present)
+    actions.push_back(
+        {op::RemoveWorkload{desired.id, observed.workload.runtime_id, desired.spec.stop_grace_seconds}, cause});
+  actions.push_back({create_op(desired), cause});
+  actions.push_back({op::StartWorkload{desired.id, ""}, "running is wanted"});
+  // A wish of the owner that has not failed yet is never delayed by the failures of something else.
+  if (observed.image == ImageState::present && history.last_failure_reason == "ImageUnavailable") {
+    Plan out;
+    out.actions = std::move(actions);
+    return out;
+  }
+  return unless_backing_off(history, policy, now, std::move(actions));
+}
+
+Plan plan_running_container(const DesiredAgent& desired, const Observed& observed, const History& history,
+                            const Policy& policy, TimePoint now) {
+  const ObservedWorkload& workload = observed.workload;
+  const bool wish = restart_pending(desired, history);
+  const bool stale_files = history.restart_files_hash != desired.restart_files_hash;
+  const op::RestartWorkload restart{desired.id, workload.runtime_id, desired.spec.stop_grace_seconds};
+  Plan out;
+  if (history.files_delivered_to != workload.runtime_id || history.files_hash != desired.files_hash)
+    out.actions.push_back({op::DeliverFiles{desired.id, workload.runtime_id, desired.spec.state_dir, desired.files},
+                           "the configuration changed"});
+  if (workload.state == ContainerState::paused) {
+    out.actions.push_back({restart, "the container is paused"});
+    return unless_backing_off(history, policy, now, std::move(out.actions));
+  }
+  if (wish || stale_files) {
+    out.actions.push_back({restart, wish ? "a restart was asked for" : "a file that is read only at start changed"});
+    return unless_backing_off(history, policy, now, std::move(out.actions));
+  }
+  if (!out.actions.empty()) return unless_backing_off(history, policy, now, std::move(out.actions));
+  if (observed.ready == true) {
+    out.requeue_after = desired.readiness.period;
+    return out;
+  }
+  if (workload.address.empty()) return wait("the gateway has no address to be asked at", policy.busy_poll);
+  if (!past_startup_budget(desired, observed, history, now))
+    return wait(
+        "the gateway to get ready" + (observed.ready_message.empty() ? "" : " (" + observed.ready_message + ")"),
+        policy.starting_poll);
+  out.actions.push_back({restart, "the gateway was not ready within its start-up budget of " +
+                                      std::to_string(desired.readiness.startup_budget.count() / 1000) + " s"});
+  return unless_backing_off(history, policy, now, std::move(out.actions));
+}
+
+Plan plan_running(const DesiredAgent& desired, const Observed& observed, const History& history,
+                  const Capabilities& capabilities, const Policy& policy, TimePoint now) {
+  if (observed.workload_presence == Presence::absent)
+    return plan_create(desired, observed, history, policy, now, "no container exists");
+  const ObservedWorkload& workload = observed.workload;
+  if (workload.state == ContainerState::removing) return wait("the engine is removing the container", policy.busy_poll);
+  if (workload.spec_hash != desired.spec_hash)
+    return plan_create(desired, observed, history, policy, now,
+                       "the spec changed (container has " + workload.spec_hash + ", wanted " + desired.spec_hash + ")");
+  if (!workload.hardening_ok)
+    return plan_create(desired, observed, history, policy, now, "limits or isolation of the container were altered");
+  if (repair_pending(desired, history))
+    return plan_create(desired, observed, history, policy, now, "a repair was asked for");
+  switch (workload.state) {
+    case ContainerState::dead:
+      return plan_create(desired, observed, history, policy, now, "the engine calls the container dead");
+    case ContainerState::restarting:
+      if (capabilities.restarts_exited && history.files_delivered_to == workload.runtime_id &&
+          history.files_hash == desired.files_hash && !restart_pending(desired, history))
+        return wait("the engine to restart the process that exited with code " + std::to_string(workload.exit_code),
+                    policy.busy_poll);
+      return plan_running_container(desired, observed, history, policy, now);
+    case ContainerState::running:
+    case ContainerState::paused:
+      return plan_running_container(desired, observed, history, policy, now);
+    case ContainerState::created:
+    case ContainerState::exited: {
+      std::vector<Action> actions;
+      if (history.files_delivered_to != workload.runtime_id || history.files_hash != desired.files_hash)
+        actions.push_back({op::DeliverFiles{desired.id, workload.runtime_id, desired.spec.state_dir, desired.files},
+                           "the configuration was not delivered yet"});
+      actions.push_back(
+          {op::StartWorkload{desired.id, workload.runtime_id},
+           workload.state == ContainerState::created
+               ? "running is wanted and the container was not started yet"
+               : "running is wanted and the container exited with code " + std::to_string(workload.exit_code)});
+      return unless_backing_off(history, policy, now, std::move(actions));
+    }
+    case ContainerState::removing:
+      break;
+  }
+  return {};
+}
+
+}  // namespace
+
+bool past_startup_budget(const DesiredAgent& desired, const Observed& observed, const History& history, TimePoint now) {
+  if (observed.workload.state != ContainerState::running || !observed.workload.started_at) return false;
+  // The budget runs from the start of this run, or from when a run that had been ready stopped being so.
+  TimePoint since = *observed.workload.started_at;
+  if (history.first_unready) since = std::max(since, *history.first_unready);
+  return now - since > desired.readiness.startup_budget;
+}
+
+Plan plan(const DesiredAgent& desired, const Observed& observed, const History& history,
+          const Capabilities& capabilities, const Policy& policy, TimePoint now) {
+  if (observed.workload_presence == Presence::unknown)
+    return wait("the engine does not answer" + (observed.error.empty() ? "" : " (" + observed.error + ")"),
+                policy.unknown_poll);
+  if (observed.workload_presence == Presence::present && !observed.workload.ours)
+    return wait("a container of this name belongs to " + (observed.workload.owner_label.empty()
+                                                              ? "nobody Creel knows"
+                                                              : "controller " + observed.workload.owner_label),
+                policy.foreign_poll);
+  switch (desired.state) {
+    case DesiredState::deleted:
+      return plan_deleted(desired, observed, policy, now);
+    case DesiredState::stopped:
+      return plan_stopped(desired, observed, history, policy, now);
+    case DesiredState::running:
+      return plan_running(desired, observed, history, capabilities, policy, now);
+  }
+  return {};
+}
+
+History learn(const DesiredAgent& desired, const Observed& observed, History history, const Policy& policy,
+              TimePoint now) {
+  if (observed.workload_presence != Presence::present || !observed.workload.ours) {
+    if (observed.workload_presence == Presence::absent) {
+      // A repair whose container is gone has done its first half; creating is what remains anyway.
+      if (repair_pending(desired, history) && history.repair_intent == desired.repair_wish)
+        history.repair_done = desired.repair_wish;
+      history.restart_done = desired.restart_wish;  // the container to come is a fresh run
+      history.healthy_since.reset();
+      history.first_unready.reset();
+    }
+    return history;
+  }
+  const ObservedWorkload& workload = observed.workload;
+  if (workload.runtime_id != history.last_runtime_id) {
+    history.last_runtime_id = workload.runtime_id;
+    history.last_restart_count = workload.restart_count;
+  }
+  if (repair_pending(desired, history) && history.repair_intent == desired.repair_wish &&
+      history.repair_from != workload.runtime_id)
+    history.repair_done = desired.repair_wish;
+  const bool running = workload.state == ContainerState::running;
+  if (restart_pending(desired, history)) {
+    const bool another_run =
+        history.restart_intent == desired.restart_wish && workload.started_at != history.restart_from;
+    // A container that does not run is about to be started: that is the fresh run which was asked for.
+    if ((running && another_run) || workload.state == ContainerState::created ||
+        workload.state == ContainerState::exited)
+      history.restart_done = desired.restart_wish;
+  }
+  if (!running) {
+    history.healthy_since.reset();
+    history.first_unready.reset();
+  } else if (observed.ready == true) {
+    if (!history.healthy_since) history.healthy_since = now;
+    history.first_unready.reset();
+    if (history.failures > 0 && now - *history.healthy_since >= policy.healthy_reset) {
+      history.failures = 0;
+      history.last_failure.reset();
+      history.last_failure_reason.clear();
+      history.last_failure_message.clear();
+    }
+  } else if (!history.first_unready) {
+    history.first_unready = now;
+    history.healthy_since.reset();
+  }
+  return history;
+}
+
+History intend(const DesiredAgent& desired, const Observed& observed, History history, const Action& action) {
+  if (std::holds_alternative<op::RestartWorkload>(action.operation)) {
+    history.restart_intent = desired.restart_wish;
+    history.restart_from = observed.workload.started_at;
+  } else if (std::holds_alternative<op::RemoveWorkload>(action.operation) && repair_pending(desired, history)) {
+    history.repair_intent = desired.repair_wish;
+    history.repair_from = observed.workload.runtime_id;
+  }
+  return history;
+}
+
+History succeeded(const DesiredAgent& desired, History history, const Action& action, const std::string& created,
+                  TimePoint now) {
+  if (std::holds_alternative<op::CreateWorkload>(action.operation)) {
+    history.files_delivered_to = created;
+    history.files_hash = desired.files_hash;
+    history.last_runtime_id = created;
+    history.last_restart_count = 0;
+    history.repair_done = desired.repair_wish;
+  } else if (const auto* deliver = std::get_if<op::DeliverFiles>(&action.operation)) {
+    history.files_delivered_to = deliver->runtime_id;
+    history.files_hash = desired.files_hash;
+  } else if (std::holds_alternative<op::StartWorkload>(action.operation) ||
+             std::holds_alternative<op::RestartWorkload>(action.operation)) {
+    const bool asked_for =
+        restart_pending(desired, history) || history.restart_files_hash != desired.restart_files_hash;
+    if (std::holds_alternative<op::RestartWorkload>(action.operation) && !asked_for) {
+      // A restart for health's sake: counted, so that an agent that never gets ready is tried less and less often.
+      history.failures += 1;
+      history.last_failure = now;
+      history.last_failure_reason = "NotReady";
+      history.last_failure_message = action.cause;
+    }
+    history.restart_files_hash = desired.restart_files_hash;
+    history.restart_done = desired.restart_wish;
+    history.first_unready.reset();
+    history.healthy_since.reset();
+  }
+  return history;
+}
+
+History failed(History history, const Action& action, const Error& error, TimePoint now) {
+  if (error.kind == ErrorKind::cancelled) return history;  // the controller is stopping: nobody's failure
+  history.failures += 1;
+  history.last_failure = now;
+  const auto reason = [&]() -> std::string {
+    if (std::holds_alternative<op::PullImage>(action.operation)) return "ImageUnavailable";
+    if (error.kind == ErrorKind::timeout) return "EngineTimeout";
+    if (error.kind == ErrorKind::unavailable) return "EngineUnavailable";
+    if (std::holds_alternative<op::CreateWorkload>(action.operation)) return "CreateFailed";
+    if (std::holds_alternative<op::DeliverFiles>(action.operation)) return "DeliverFailed";
+    if (std::holds_alternative<op::StartWorkload>(action.operation)) return "StartFailed";
+    if (std::holds_alternative<op::StopWorkload>(action.operation)) return "StopFailed";
+    if (std::holds_alternative<op::RestartWorkload>(action.operation)) return "RestartFailed";
+    return "RemoveFailed";
+  };
+  history.last_failure_reason = reason();
+  history.last_failure_message = error.message;
+  return history;
+}
+
+}  // namespace creel

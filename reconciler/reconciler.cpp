@@ -1,0 +1,175 @@
+#include "reconciler/reconciler.hpp"
+
+#include <spdlog/spdlog.h>
+
+#include <chrono>
+
+#include "reconciler/status.hpp"
+#include "reconciler/telling_line.hpp"
+
+namespace creel {
+namespace {
+
+constexpr std::size_t kLastLines = 20;
+constexpr milliseconds kStoreRetry{2'000};
+
+Event action_event(const AgentId& agent, const Action& action, const std::string& error) {
+  const std::string name = operation_name(action.operation);
+  if (error.empty()) return {agent, "action", name, action.cause, "creel"};
+  return {agent, "action", name + "-failed", action.cause + ": " + error, "creel"};
+}
+
+// Deleting what runs, or ending a run, takes up to the grace period: say so before it begins.
+bool worth_announcing(const Operation& operation) {
+  return std::holds_alternative<op::StopWorkload>(operation) || std::holds_alternative<op::RemoveWorkload>(operation) ||
+         std::holds_alternative<op::RestartWorkload>(operation);
+}
+
+}  // namespace
+
+Reconciler::Reconciler(ReconcilerDeps deps) : deps_(std::move(deps)) {}
+
+Observed Reconciler::observe(const DesiredAgent& desired, std::stop_token stop) {
+  auto seen = deps_.runtime.observe(desired.id, desired.spec.image, stop);
+  if (!seen) {
+    Observed unknown;
+    unknown.error = seen.error().message;
+    unknown.at = deps_.clock();
+    return unknown;
+  }
+  Observed observed = std::move(*seen);
+  observed.at = deps_.clock();
+  const bool running = observed.workload_presence == Presence::present && observed.workload.ours &&
+                       observed.workload.state == ContainerState::running;
+  if (running && desired.state == DesiredState::running && !observed.workload.address.empty()) {
+    ProbeAnswer answer = deps_.prober.probe(observed.workload.address, desired.readiness, stop);
+    observed.ready = answer.ready;
+    observed.ready_message = std::move(answer.message);
+  }
+  return observed;
+}
+
+void Reconciler::fetch_last_line(const DesiredAgent& desired, const History& history, Observed& observed,
+                                 std::stop_token stop) {
+  if (observed.workload_presence != Presence::present || !observed.workload.ours) return;
+  const ObservedWorkload& workload = observed.workload;
+  const bool ended = workload.state == ContainerState::restarting ||
+                     (workload.state == ContainerState::exited && desired.state == DesiredState::running);
+  if (!ended && !crash_looping(observed, history, observed.at) &&
+      !(observed.ready != true && past_startup_budget(desired, observed, history, observed.at)))
+    return;
+  if (auto lines = deps_.runtime.last_lines(workload.runtime_id, kLastLines, stop))
+    observed.last_log_line = telling_line(*lines, desired.files);
+}
+
+PassOutcome Reconciler::finish(const AgentRecord& record, const History& history, const Observed& observed, bool acted,
+                               std::vector<Event> events, std::uint64_t term) {
+  const TimePoint now = deps_.clock();
+  const Plan next = plan(record.desired, observed, history, deps_.runtime.capabilities(), deps_.policy, now);
+  const AgentStatus status = summarize(record.desired, observed, history, next, record.status, deps_.policy, now);
+  if (status.phase != record.status.phase)
+    events.push_back({record.desired.id, "state", to_string(status.phase), status.message, "creel"});
+  if (auto written = deps_.repository.record(record.desired.id, status, history, events, term); !written) {
+    if (written.error().kind != ErrorKind::conflict)
+      spdlog::warn("agent {}: status not recorded: {}", record.desired.id.str(), written.error().message);
+    return {kStoreRetry};
+  }
+  if (acted && !next.actions.empty()) return {next.requeue_after.value_or(milliseconds{0})};
+  if (status.next_attempt && !next.requeue_after) return {*status.next_attempt - now};
+  return {next.requeue_after};
+}
+
+PassOutcome Reconciler::reconcile(const AgentId& id, std::stop_token stop) {
+  const auto started = std::chrono::steady_clock::now();
+  struct Timer {
+    ReconcileCounters& counters;
+    std::chrono::steady_clock::time_point since;
+    ~Timer() {
+      counters.duration_microseconds += static_cast<std::uint64_t>(
+          std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - since).count());
+    }
+  } timer{counters_, started};
+
+  const auto term = deps_.term();
+  if (!term) return {};
+  auto loaded = deps_.repository.load(id);
+  if (!loaded) {
+    ++counters_.passes_failed;
+    spdlog::warn("agent {}: row not read: {}", id.str(), loaded.error().message);
+    return {kStoreRetry};
+  }
+  if (!*loaded) return {};
+  AgentRecord& record = **loaded;
+  const DesiredAgent& desired = record.desired;
+  History history = record.history;
+  // A new wish of the owner is tried at once, whatever failed before it.
+  if (record.status.observed_generation < desired.generation) {
+    history.failures = 0;
+    history.last_failure.reset();
+    history.last_failure_reason.clear();
+    history.last_failure_message.clear();
+  }
+
+  Observed observed = observe(desired, stop);
+  if (stop.stop_requested()) return {};
+  history = learn(desired, observed, std::move(history), deps_.policy, deps_.clock());
+  // A pull that failed in the background is a failure like any other, told by the observation.
+  if (observed.image == ImageState::failed && history.last_failure_reason != "ImageUnavailable")
+    history = failed(std::move(history), {op::PullImage{desired.spec.image}, ""},
+                     Error{ErrorKind::failed, observed.image_message, {}, {}}, deps_.clock());
+  const Plan todo = plan(desired, observed, history, deps_.runtime.capabilities(), deps_.policy, deps_.clock());
+
+  if (todo.forget) {
+    if (auto gone = deps_.repository.forget(id, *term); !gone) {
+      spdlog::warn("agent {}: row not dropped: {}", id.str(), gone.error().message);
+      return {kStoreRetry};
+    }
+    return {};
+  }
+  if (todo.actions.empty()) {
+    ++(todo.waiting_for.empty() ? counters_.passes_converged : counters_.passes_waiting);
+    fetch_last_line(desired, history, observed, stop);
+    return finish(record, history, observed, false, {}, *term);
+  }
+
+  std::vector<Event> events;
+  bool failed_now = false;
+  std::string created;
+  for (Action action : todo.actions) {
+    if (stop.stop_requested() || deps_.term() != term) return {};
+    if (auto* start = std::get_if<op::StartWorkload>(&action.operation); start && start->runtime_id.empty())
+      start->runtime_id = created;
+    const History with_intent = intend(desired, observed, history, action);
+    if (worth_announcing(action.operation)) {
+      // The intent must be in the row before the engine is asked, or a crash in between would repeat the action.
+      AgentStatus announced = record.status;
+      announced.plan = to_string(todo);
+      if (auto written = deps_.repository.record(id, announced, with_intent, {}, *term); !written) return {kStoreRetry};
+    }
+    history = with_intent;
+    auto applied = deps_.runtime.apply(action.operation, stop);
+    ++counters_.actions[action.operation.index()];
+    if (!applied) {
+      ++counters_.action_failures[action.operation.index()];
+      if (applied.error().kind == ErrorKind::cancelled) return {};
+      spdlog::warn("agent {}: {} failed: {}", id.str(), operation_name(action.operation), applied.error().message);
+      history = failed(std::move(history), action, applied.error(), deps_.clock());
+      events.push_back(action_event(id, action, applied.error().message));
+      failed_now = true;
+      break;
+    }
+    if (std::holds_alternative<op::CreateWorkload>(action.operation)) created = *applied;
+    spdlog::info("agent {}: {} ({})", id.str(), operation_name(action.operation), action.cause);
+    history = succeeded(desired, std::move(history), action, *applied, deps_.clock());
+    events.push_back(action_event(id, action, ""));
+  }
+  ++(failed_now ? counters_.passes_failed : counters_.passes_acted);
+
+  Observed after = observe(desired, stop);
+  if (stop.stop_requested() && after.workload_presence == Presence::unknown) return {};
+  history = learn(desired, after, std::move(history), deps_.policy, deps_.clock());
+  fetch_last_line(desired, history, after, stop);
+  return finish(record, history, after, !failed_now, std::move(events), *term);
+}
+
+}  // namespace creel

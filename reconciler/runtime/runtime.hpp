@@ -1,0 +1,98 @@
+// Runtime: the interface between the reconciler and whatever runs containers. It speaks of workloads, not of Docker.
+//
+// Threads: every method may be called from any thread. Each has a deadline of its own and ends early when `stop` is
+// asked for (ErrorKind::cancelled). A timeout means that the outcome is unknown, never that something is absent.
+#pragma once
+
+#include <functional>
+#include <stop_token>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "controller/core/agent.hpp"
+#include "controller/core/result.hpp"
+
+namespace creel {
+
+// What the runtime does by itself, so that plan() leaves it alone.
+struct Capabilities {
+  bool restarts_exited = true;  // restarts a process that exits (Docker's unless-stopped)
+};
+
+// Operations: what plan() may ask for. Each is idempotent: "already so" is success.
+namespace op {
+// Starts (or joins) a pull in the background and returns at once; progress and outcome show in Observed::image.
+struct PullImage {
+  std::string image;
+};
+// Makes volume and container, not started, and puts the files into the volume. `generation` and `spec_hash` become
+// labels.
+struct CreateWorkload {
+  AgentId agent;
+  WorkloadSpec spec;
+  std::string spec_hash;
+  std::uint64_t generation = 0;
+  std::vector<VolumeFile> files;
+};
+// Replaces files in the volume; each is whole at every moment.
+struct DeliverFiles {
+  AgentId agent;
+  std::string runtime_id;
+  std::string state_dir;
+  std::vector<VolumeFile> files;
+};
+struct StartWorkload {
+  AgentId agent;
+  std::string runtime_id;
+};
+struct StopWorkload {
+  AgentId agent;
+  std::string runtime_id;
+  std::int64_t grace_seconds = 10;
+};
+// Stop and start in one call, so that no crash of the controller can leave it stopped.
+struct RestartWorkload {
+  AgentId agent;
+  std::string runtime_id;
+  std::int64_t grace_seconds = 10;
+};
+// Removes that very container (by engine id), never its volume. The container gets `grace_seconds` to end if it runs.
+struct RemoveWorkload {
+  AgentId agent;
+  std::string runtime_id;
+  std::int64_t grace_seconds = 10;
+};
+// Removes the agent's volume for good.
+struct RemoveStorage {
+  AgentId agent;
+};
+}  // namespace op
+
+using Operation = std::variant<op::PullImage, op::CreateWorkload, op::DeliverFiles, op::StartWorkload, op::StopWorkload,
+                               op::RestartWorkload, op::RemoveWorkload, op::RemoveStorage>;
+
+// Short and stable, for plans, events and metrics: "create", "start", "pull-image", ...
+const char* operation_name(const Operation& operation);
+
+class Runtime {
+ public:
+  virtual ~Runtime() = default;
+  virtual Capabilities capabilities() const = 0;
+  // One snapshot of workload, volume and image. What could not be asked is `unknown` with `error` set; an Error is
+  // returned only when nothing at all could be learned (engine unreachable: unavailable; no answer in time: timeout).
+  virtual Result<Observed> observe(const AgentId& agent, const std::string& image, std::stop_token stop) = 0;
+  // After CreateWorkload the returned string is the new runtime_id, else "".
+  virtual Result<std::string> apply(const Operation& operation, std::stop_token stop) = 0;
+  // Calls back with each agent whose workload changed, until stop or until the stream breaks (then: an Error).
+  // `on_open` is called once the stream stands: what happened before it is not reported.
+  virtual Result<void> watch(std::function<void()> on_open, std::function<void(const AgentId&)> on_change,
+                             std::stop_token stop) = 0;
+  // Agents for which this controller's labels are found on any container or volume.
+  virtual Result<std::vector<AgentId>> list(std::stop_token stop) = 0;
+  // The last lines the workload printed, oldest first (for "why did it exit").
+  virtual Result<std::vector<std::string>> last_lines(const std::string& runtime_id, std::size_t count,
+                                                      std::stop_token stop) = 0;
+};
+
+}  // namespace creel

@@ -1,0 +1,175 @@
+#include "reconciler/status.hpp"
+
+#include <algorithm>
+
+#include "reconciler/plan.hpp"
+
+namespace creel {
+namespace {
+
+// A run older than this has left its crashes behind.
+constexpr milliseconds kSettled{30'000};
+
+struct Verdict {
+  Phase phase;
+  std::string message;
+};
+
+std::string with_log(std::string message, const std::string& line) {
+  return line.empty() ? message : message + ": " + line;
+}
+
+std::string exit_words(const ObservedWorkload& workload) {
+  if (workload.oom_killed) return "the agent was killed for exceeding its memory limit";
+  return "the agent exited with code " + std::to_string(workload.exit_code);
+}
+
+std::string failure_words(const History& history) { return history.last_failure_message; }
+
+Verdict judge_absent(const DesiredAgent& desired, const Observed& observed, const History& history, const Plan& next) {
+  if (desired.state == DesiredState::deleted) return {Phase::deleted, next.waiting_for};
+  if (desired.state == DesiredState::stopped) return {Phase::stopped, ""};
+  if (observed.image == ImageState::pulling)
+    return {Phase::pulling, "pulling " + desired.spec.image + ": " + observed.image_message};
+  if (observed.image == ImageState::failed)
+    return {Phase::failed, "image " + desired.spec.image + " cannot be had: " + observed.image_message};
+  if (history.failures > 0) return {Phase::failed, failure_words(history)};
+  return {Phase::pending, next.waiting_for};
+}
+
+Verdict judge_running(const DesiredAgent& desired, const Observed& observed, const History& history, TimePoint now) {
+  if (desired.state == DesiredState::stopped) return {Phase::stopping, failure_words(history)};
+  if (observed.ready == true) return {Phase::ready, ""};
+  if (crash_looping(observed, history, now))
+    return {Phase::crash_looping, with_log("the agent keeps exiting", observed.last_log_line)};
+  if (past_startup_budget(desired, observed, history, now) || history.last_failure_reason == "NotReady")
+    return {Phase::unready, with_log("the gateway does not get ready",
+                                     observed.last_log_line.empty() ? observed.ready_message : observed.last_log_line)};
+  return {Phase::starting, observed.ready_message};
+}
+
+Verdict judge(const DesiredAgent& desired, const Observed& observed, const History& history, const Plan& next,
+              TimePoint now) {
+  if (observed.workload_presence == Presence::absent) return judge_absent(desired, observed, history, next);
+  const ObservedWorkload& workload = observed.workload;
+  if (!workload.ours) return {Phase::failed, next.waiting_for};
+  if (desired.state == DesiredState::deleted) return {Phase::deleting, failure_words(history)};
+  switch (workload.state) {
+    case ContainerState::running:
+      return judge_running(desired, observed, history, now);
+    case ContainerState::restarting:
+      if (desired.state == DesiredState::stopped) return {Phase::stopping, ""};
+      return {Phase::crash_looping, with_log(exit_words(workload), observed.last_log_line)};
+    case ContainerState::paused:
+      return {Phase::unready, "the container is paused"};
+    case ContainerState::removing:
+      return {Phase::pending, "the engine is removing the old container"};
+    case ContainerState::created:
+    case ContainerState::exited:
+    case ContainerState::dead:
+      break;
+  }
+  if (desired.state == DesiredState::stopped) return {Phase::stopped, ""};
+  if (!workload.error.empty()) return {Phase::failed, "the engine could not start it: " + workload.error};
+  if (history.failures > 0) return {Phase::failed, failure_words(history)};
+  if (workload.state == ContainerState::created) return {Phase::creating, ""};
+  return {Phase::failed, with_log(exit_words(workload), observed.last_log_line)};
+}
+
+void set_condition(std::vector<Condition>& conditions, const AgentStatus& previous, std::string type,
+                   std::string status, std::string reason, std::string message, TimePoint now) {
+  const auto old = std::find_if(previous.conditions.begin(), previous.conditions.end(),
+                                [&](const Condition& c) { return c.type == type; });
+  const TimePoint since = old != previous.conditions.end() && old->status == status ? old->last_transition : now;
+  conditions.push_back({std::move(type), std::move(status), std::move(reason), std::move(message), since});
+}
+
+void ready_condition(std::vector<Condition>& out, const AgentStatus& previous, const Observed& observed,
+                     const Verdict& verdict, TimePoint now) {
+  if (verdict.phase == Phase::ready) return set_condition(out, previous, "Ready", "True", "GatewayReady", "", now);
+  if (observed.workload_presence == Presence::present && observed.workload.state == ContainerState::running &&
+      !observed.ready && verdict.phase == Phase::starting)
+    return set_condition(out, previous, "Ready", "Unknown", "Starting", verdict.message, now);
+  set_condition(out, previous, "Ready", "False", to_string(verdict.phase), verdict.message, now);
+}
+
+void image_condition(std::vector<Condition>& out, const AgentStatus& previous, const Observed& observed,
+                     TimePoint now) {
+  switch (observed.image) {
+    case ImageState::present:
+      return set_condition(out, previous, "ImageAvailable", "True", "Present", "", now);
+    case ImageState::pulling:
+      return set_condition(out, previous, "ImageAvailable", "False", "Pulling", observed.image_message, now);
+    case ImageState::absent:
+      return set_condition(out, previous, "ImageAvailable", "False", "Absent", observed.image_message, now);
+    case ImageState::failed:
+      return set_condition(out, previous, "ImageAvailable", "False", "PullFailed", observed.image_message, now);
+    case ImageState::unknown:
+      return set_condition(out, previous, "ImageAvailable", "Unknown", "NotAsked", "", now);
+  }
+}
+
+}  // namespace
+
+bool crash_looping(const Observed& observed, const History& history, TimePoint now) {
+  const ObservedWorkload& workload = observed.workload;
+  if (observed.workload_presence != Presence::present) return false;
+  if (workload.state == ContainerState::restarting) return true;
+  return workload.state == ContainerState::running && workload.runtime_id == history.last_runtime_id &&
+         workload.restart_count >= history.last_restart_count + 2 && workload.started_at &&
+         now - *workload.started_at < kSettled;
+}
+
+AgentStatus summarize(const DesiredAgent& desired, const Observed& observed, const History& history, const Plan& next,
+                      const AgentStatus& previous, const Policy& policy, TimePoint now) {
+  AgentStatus status = previous;
+  status.conditions.clear();
+  status.observed_at = now;
+  status.plan = to_string(next);
+  status.next_attempt.reset();
+  if (const auto left = backoff_left(history, policy, now); left > milliseconds{0} && history.failures > 0)
+    status.next_attempt = now + left;
+
+  if (observed.workload_presence == Presence::unknown) {
+    // Nothing was observed: phase, address and generation stay as they were.
+    set_condition(status.conditions, previous, "EngineReachable", "False", "NoAnswer", observed.error, now);
+    set_condition(status.conditions, previous, "Ready", "Unknown", "EngineUnreachable", "", now);
+    status.message = "the engine does not answer" + (observed.error.empty() ? "" : ": " + observed.error);
+    return status;
+  }
+
+  const Verdict verdict = judge(desired, observed, history, next, now);
+  status.observed_generation = desired.generation;
+  status.phase = verdict.phase;
+  status.message = verdict.message;
+  status.runtime_id.clear();
+  status.address.clear();
+  status.pid = 0;
+  status.image_id = observed.image_id;
+  status.started_at.reset();
+  if (observed.workload_presence == Presence::present) {
+    const ObservedWorkload& workload = observed.workload;
+    status.runtime_id = workload.runtime_id;
+    if (workload.state == ContainerState::running) {
+      status.started_at = workload.started_at;
+      status.address = workload.address;
+      status.pid = workload.pid;
+    }
+    if (!workload.image_id.empty()) status.image_id = workload.image_id;
+  }
+  set_condition(status.conditions, previous, "EngineReachable", "True", "Answered", "", now);
+  ready_condition(status.conditions, previous, observed, verdict, now);
+  image_condition(status.conditions, previous, observed, now);
+  const bool looping = crash_looping(observed, history, now);
+  set_condition(status.conditions, previous, "CrashLooping", looping ? "True" : "False",
+                looping ? (observed.workload.oom_killed ? "OOMKilled" : "Exited") : "Stable",
+                looping ? with_log(exit_words(observed.workload), observed.last_log_line) : "", now);
+  const bool progressing = !next.actions.empty() || verdict.phase == Phase::starting ||
+                           verdict.phase == Phase::pulling || verdict.phase == Phase::pending ||
+                           verdict.phase == Phase::creating;
+  set_condition(status.conditions, previous, "Progressing", progressing ? "True" : "False",
+                progressing ? "Reconciling" : "Settled", next.waiting_for, now);
+  return status;
+}
+
+}  // namespace creel

@@ -1,0 +1,15 @@
+// What several kinds of test share. Tests only.
+#pragma once
+
+#include <string>
+
+namespace creel::test {
+
+// The file under tests/golden, with trailing white space cut. With CREEL_UPDATE_GOLDEN set in the environment, `actual`
+// is written there first: look at the diff before committing it.
+std::string golden(const std::string& name, const std::string& actual);
+
+// The variable, or a failed test that says what is missing and how to get it: tests never skip silently.
+std::string required_env(const char* name);
+
+}  // namespace creel::test

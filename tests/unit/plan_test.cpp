@@ -1,0 +1,326 @@
+#include "reconciler/plan.hpp"
+
+#include <gtest/gtest.h>
+
+#include "tests/support/support.hpp"
+
+namespace creel {
+namespace {
+
+const TimePoint kNow = std::chrono::sys_days{std::chrono::year{2026} / 3 / 19};
+const Policy kPolicy;
+
+DesiredAgent wanted(DesiredState state = DesiredState::running) {
+  DesiredAgent desired;
+  desired.id = *AgentId::parse("00000000000000aa");
+  desired.state = state;
+  desired.generation = 1;
+  desired.spec.image = "agent:1";
+  desired.spec.state_dir = "/state";
+  desired.spec_hash = "hash-1";
+  desired.files = {{"config.json", "{}", 0600, 1000, 1000, false}};
+  desired.files_hash = "files-1";
+  return desired;
+}
+
+Observed nothing() {
+  Observed observed;
+  observed.workload_presence = Presence::absent;
+  observed.storage_presence = Presence::absent;
+  observed.image = ImageState::present;
+  return observed;
+}
+
+Observed container(ContainerState state) {
+  Observed observed;
+  observed.workload_presence = Presence::present;
+  observed.storage_presence = Presence::present;
+  observed.storage_ours = true;
+  observed.image = ImageState::present;
+  observed.workload.runtime_id = "c1";
+  observed.workload.ours = true;
+  observed.workload.spec_hash = "hash-1";
+  observed.workload.state = state;
+  observed.workload.address = "10.0.0.2:18789";
+  if (state == ContainerState::running) observed.workload.started_at = kNow - milliseconds{5'000};
+  return observed;
+}
+
+Observed ready() {
+  Observed observed = container(ContainerState::running);
+  observed.ready = true;
+  return observed;
+}
+
+History delivered() {
+  History history;
+  history.files_delivered_to = "c1";
+  history.files_hash = "files-1";
+  history.last_runtime_id = "c1";
+  return history;
+}
+
+Plan plan_of(const DesiredAgent& desired, const Observed& observed, const History& history = delivered(),
+             TimePoint now = kNow) {
+  return plan(desired, observed, history, Capabilities{}, kPolicy, now);
+}
+
+std::vector<std::string> names(const Plan& plan) {
+  std::vector<std::string> out;
+  for (const auto& action : plan.actions) out.push_back(operation_name(action.operation));
+  return out;
+}
+
+using Names = std::vector<std::string>;
+
+TEST(Plan, DoesNothingWhenConverged) {
+  const Plan result = plan_of(wanted(), ready());
+  EXPECT_TRUE(result.actions.empty());
+  EXPECT_EQ(to_string(result), "converged");
+}
+
+TEST(Plan, CreatesAndStartsWhatIsAbsent) { EXPECT_EQ(names(plan_of(wanted(), nothing())), (Names{"create", "start"})); }
+
+TEST(Plan, OnlyWaitsWhenTheEngineDoesNotAnswer) {
+  for (auto state : {DesiredState::running, DesiredState::stopped, DesiredState::deleted}) {
+    const Plan result = plan_of(wanted(state), Observed{});
+    EXPECT_TRUE(result.actions.empty());
+    EXPECT_FALSE(result.forget);
+    EXPECT_TRUE(result.requeue_after);
+  }
+}
+
+TEST(Plan, NeverTouchesAContainerOfAnotherOwner) {
+  Observed foreign = ready();
+  foreign.workload.ours = false;
+  foreign.workload.owner_label = "other";
+  for (auto state : {DesiredState::running, DesiredState::stopped, DesiredState::deleted})
+    EXPECT_TRUE(plan_of(wanted(state), foreign).actions.empty());
+  EXPECT_NE(to_string(plan_of(wanted(), foreign)).find("controller other"), std::string::npos);
+}
+
+TEST(Plan, RemovesThenRecreatesWhenSpecHashDiffers) {
+  DesiredAgent desired = wanted();
+  desired.spec_hash = "hash-2";
+  EXPECT_EQ(names(plan_of(desired, ready())), (Names{"remove", "create", "start"}));
+}
+
+TEST(Plan, KeepsTheOldContainerUntilTheNewImageIsThere) {
+  DesiredAgent desired = wanted();
+  desired.spec_hash = "hash-2";
+  Observed observed = ready();
+  observed.image = ImageState::absent;
+  EXPECT_EQ(names(plan_of(desired, observed)), (Names{"pull-image"}));
+  observed.image = ImageState::pulling;
+  EXPECT_TRUE(plan_of(desired, observed).actions.empty());
+}
+
+TEST(Plan, RecreatesWhenIsolationWasAltered) {
+  Observed observed = ready();
+  observed.workload.hardening_ok = false;
+  EXPECT_EQ(names(plan_of(wanted(), observed)), (Names{"remove", "create", "start"}));
+}
+
+TEST(Plan, StartsAnExitedContainerAndDeliversFilesFirstWhenTheyAreNew) {
+  EXPECT_EQ(names(plan_of(wanted(), container(ContainerState::exited))), (Names{"start"}));
+  DesiredAgent desired = wanted();
+  desired.files_hash = "files-2";
+  EXPECT_EQ(names(plan_of(desired, container(ContainerState::created))), (Names{"deliver-files", "start"}));
+}
+
+TEST(Plan, DeliversChangedFilesToARunningAgentWithoutRestartingIt) {
+  DesiredAgent desired = wanted();
+  desired.files_hash = "files-2";
+  EXPECT_EQ(names(plan_of(desired, ready())), (Names{"deliver-files"}));
+}
+
+TEST(Plan, RestartsWhenAFileReadOnlyAtStartChanged) {
+  DesiredAgent desired = wanted();
+  desired.files_hash = "files-2";
+  desired.restart_files_hash = "env-2";
+  EXPECT_EQ(names(plan_of(desired, ready())), (Names{"deliver-files", "restart"}));
+}
+
+TEST(Plan, LeavesAProcessThatExitedToTheEngineWhichRestartsIt) {
+  EXPECT_TRUE(plan_of(wanted(), container(ContainerState::restarting)).actions.empty());
+}
+
+TEST(Plan, DeliversAMendedConfigurationIntoACrashLoop) {
+  DesiredAgent desired = wanted();
+  desired.files_hash = "files-2";
+  EXPECT_EQ(names(plan_of(desired, container(ContainerState::restarting))).front(), "deliver-files");
+}
+
+TEST(Plan, StopsWhatRunsAndIsContentWithWhatDoesNot) {
+  EXPECT_EQ(names(plan_of(wanted(DesiredState::stopped), ready())), (Names{"stop"}));
+  EXPECT_EQ(names(plan_of(wanted(DesiredState::stopped), container(ContainerState::restarting))), (Names{"stop"}));
+  for (auto state : {ContainerState::created, ContainerState::exited, ContainerState::dead})
+    EXPECT_TRUE(plan_of(wanted(DesiredState::stopped), container(state)).actions.empty());
+  EXPECT_TRUE(plan_of(wanted(DesiredState::stopped), nothing()).actions.empty());
+}
+
+TEST(Plan, CarriesARestartOutExactlyOnceEvenWhenItsAnswerIsLost) {
+  DesiredAgent desired = wanted();
+  desired.restart_wish = 1;
+  const Observed before = ready();
+  History history = learn(desired, before, delivered(), kPolicy, kNow);
+  const Plan first = plan_of(desired, before, history);
+  ASSERT_EQ(names(first), (Names{"restart"}));
+  history = intend(desired, before, history, first.actions[0]);
+  // The answer was lost and the controller died; the run seen next began at another time.
+  Observed after = before;
+  after.workload.started_at = kNow;
+  history = learn(desired, after, history, kPolicy, kNow);
+  EXPECT_TRUE(plan_of(desired, after, history).actions.empty());
+  // Had the restart not happened, it is asked for again.
+  EXPECT_EQ(names(plan_of(desired, before, intend(desired, before, delivered(), first.actions[0]))),
+            (Names{"restart"}));
+}
+
+TEST(Plan, RepairsOnce) {
+  DesiredAgent desired = wanted();
+  desired.repair_wish = 1;
+  History history = delivered();
+  const Plan first = plan_of(desired, ready(), history);
+  ASSERT_EQ(names(first), (Names{"remove", "create", "start"}));
+  history = intend(desired, ready(), history, first.actions[0]);
+  Observed after = ready();
+  after.workload.runtime_id = "c2";
+  history = learn(desired, after, history, kPolicy, kNow);
+  history.files_delivered_to = "c2";
+  EXPECT_TRUE(plan_of(desired, after, history).actions.empty());
+}
+
+TEST(Plan, DeletedNeverCreates) {
+  for (Presence storage : {Presence::absent, Presence::present, Presence::unknown}) {
+    Observed observed = nothing();
+    observed.storage_presence = storage;
+    observed.storage_ours = true;
+    DesiredAgent desired = wanted(DesiredState::deleted);
+    desired.deleted_at = kNow;
+    for (const auto& name : names(plan_of(desired, observed))) EXPECT_NE(name, "create");
+  }
+  EXPECT_EQ(names(plan_of(wanted(DesiredState::deleted), ready())), (Names{"remove"}));
+}
+
+TEST(Plan, KeepsTheVolumeOfADeletedAgentUntilItsRetentionEnds) {
+  DesiredAgent desired = wanted(DesiredState::deleted);
+  desired.deleted_at = kNow;
+  Observed observed = nothing();
+  observed.storage_presence = Presence::present;
+  observed.storage_ours = true;
+  const TimePoint end = kNow + kPolicy.volume_retention;
+  EXPECT_TRUE(plan_of(desired, observed, {}, end - milliseconds{1}).actions.empty());
+  EXPECT_EQ(names(plan_of(desired, observed, {}, end)), (Names{"remove-volume"}));
+  desired.purge = true;
+  EXPECT_EQ(names(plan_of(desired, observed)), (Names{"remove-volume"}));
+}
+
+TEST(Plan, ForgetsOnlyWhenContainerAndVolumeAreKnownToBeGone) {
+  EXPECT_TRUE(plan_of(wanted(DesiredState::deleted), nothing()).forget);
+  Observed observed = nothing();
+  observed.storage_presence = Presence::unknown;
+  EXPECT_FALSE(plan_of(wanted(DesiredState::deleted), observed).forget);
+}
+
+TEST(Plan, BacksOffAfterAFailureAndTriesAgainWhenTheTimeHasCome) {
+  History history;
+  history.failures = 3;  // 4 s
+  history.last_failure = kNow;
+  history.last_failure_reason = "StartFailed";
+  const Plan early = plan_of(wanted(), nothing(), history, kNow + milliseconds{3'999});
+  EXPECT_TRUE(early.actions.empty());
+  EXPECT_EQ(early.requeue_after, milliseconds{1});
+  EXPECT_EQ(names(plan_of(wanted(), nothing(), history, kNow + milliseconds{4'000})), (Names{"create", "start"}));
+}
+
+TEST(Plan, CreatesAtOnceWhenTheMissingImageAppears) {
+  History history;
+  history.failures = 9;
+  history.last_failure = kNow;
+  history.last_failure_reason = "ImageUnavailable";
+  EXPECT_EQ(names(plan_of(wanted(), nothing(), history)), (Names{"create", "start"}));
+}
+
+TEST(Plan, WaitsForReadinessWithinTheStartUpBudgetAndRestartsAfterIt) {
+  DesiredAgent desired = wanted();
+  desired.readiness.startup_budget = milliseconds{10'000};
+  Observed observed = ready();
+  observed.ready = false;
+  observed.workload.started_at = kNow - milliseconds{10'000};
+  EXPECT_TRUE(plan_of(desired, observed).actions.empty());
+  observed.workload.started_at = kNow - milliseconds{10'001};
+  const Plan late = plan_of(desired, observed);
+  ASSERT_EQ(names(late), (Names{"restart"}));
+  // A health restart counts as a failure, so that it is tried less and less often.
+  EXPECT_EQ(succeeded(desired, delivered(), late.actions[0], "", kNow).failures, 1);
+}
+
+TEST(Plan, GivesARunThatWasReadyTheWholeBudgetToGetReadyAgain) {
+  DesiredAgent desired = wanted();
+  desired.readiness.startup_budget = milliseconds{10'000};
+  Observed observed = ready();
+  observed.workload.started_at = kNow - milliseconds{3'600'000};
+  History history = learn(desired, observed, delivered(), kPolicy, kNow);
+  observed.ready = std::nullopt;
+  history = learn(desired, observed, history, kPolicy, kNow);
+  EXPECT_TRUE(plan_of(desired, observed, history).actions.empty());
+  EXPECT_EQ(names(plan_of(desired, observed, history, kNow + milliseconds{10'001})), (Names{"restart"}));
+}
+
+TEST(Plan, NeverRestartsAnAgentItHasNoWayToAsk) {
+  Observed observed = ready();
+  observed.ready = std::nullopt;
+  observed.workload.address.clear();
+  observed.workload.started_at = kNow - milliseconds{86'400'000};
+  EXPECT_TRUE(plan_of(wanted(), observed).actions.empty());
+}
+
+TEST(Plan, ReadsAsTheExplainViewShowsIt) {
+  DesiredAgent desired = wanted();
+  desired.spec_hash = "hash-2";
+  Observed missing = nothing();
+  missing.image = ImageState::absent;
+  History backing_off;
+  backing_off.failures = 1;
+  backing_off.last_failure = kNow;
+  backing_off.last_failure_reason = "StartFailed";
+  DesiredAgent deleted = wanted(DesiredState::deleted);
+  deleted.deleted_at = kNow;
+  Observed kept = nothing();
+  kept.storage_presence = Presence::present;
+  kept.storage_ours = true;
+  const std::string text = "# spec drift\n" + to_string(plan_of(desired, ready())) + "\n# image missing\n" +
+                           to_string(plan_of(wanted(), missing)) + "\n# backing off\n" +
+                           to_string(plan_of(wanted(), nothing(), backing_off)) + "\n# engine away\n" +
+                           to_string(plan_of(wanted(), Observed{})) + "\n# deleted, volume kept\n" +
+                           to_string(plan_of(deleted, kept)) + "\n# deleted, all gone\n" +
+                           to_string(plan_of(deleted, nothing())) + "\n# converged\n" +
+                           to_string(plan_of(wanted(), ready()));
+  EXPECT_EQ(text, test::golden("plan.txt", text));
+}
+
+TEST(Backoff, DoublesUpToItsMaximumAndStartsAtZero) {
+  EXPECT_EQ(backoff_delay(0, kPolicy), milliseconds{0});
+  EXPECT_EQ(backoff_delay(1, kPolicy), milliseconds{1'000});
+  EXPECT_EQ(backoff_delay(4, kPolicy), milliseconds{8'000});
+  EXPECT_EQ(backoff_delay(1'000, kPolicy), milliseconds{300'000});
+}
+
+TEST(Learn, ForgetsFailuresAfterALongHealthyTime) {
+  History history = delivered();
+  history.failures = 2;
+  history.last_failure = kNow;
+  history = learn(wanted(), ready(), history, kPolicy, kNow);
+  EXPECT_EQ(history.failures, 2);
+  history = learn(wanted(), ready(), history, kPolicy, kNow + kPolicy.healthy_reset);
+  EXPECT_EQ(history.failures, 0);
+}
+
+TEST(Failed, DoesNotBlameTheAgentWhenTheControllerWasStopping) {
+  const History history = failed({}, {op::StartWorkload{}, ""}, Error{ErrorKind::cancelled, "", {}, {}}, kNow);
+  EXPECT_EQ(history.failures, 0);
+}
+
+}  // namespace
+}  // namespace creel
