@@ -70,6 +70,10 @@ ctest --preset dev "${labels[@]}" "${filter[@]}" --timeout 600
 
 if [[ -n $all ]]; then
   step "benchmarks"
-  build/dev/provision_bench
+  cmake --preset release -DCREEL_TESTS=ON >/dev/null
+  cmake --build --preset release
+  build/release/provision_bench
+  step "a bare machine"
+  tests/bare/run.sh
 fi
 step "done"

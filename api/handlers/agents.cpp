@@ -1,0 +1,141 @@
+// Agents as their owners see them: lists, details, the plan, deletion.
+#include <nlohmann/json.hpp>
+
+#include "api/body.hpp"
+#include "api/error.hpp"
+#include "api/handlers/handlers.hpp"
+#include "api/handlers/support.hpp"
+#include "api/view.hpp"
+#include "controller/store/agents.hpp"
+#include "controller/store/events.hpp"
+
+namespace creel::api {
+
+using nlohmann::json;
+
+namespace {
+
+constexpr std::size_t kMaxListed = 1'000;
+constexpr std::chrono::seconds kLongestWait{180};
+
+// Members "agents" and "count", and "nextCursor" where the list goes on.
+Result<json> listed(const Request& request, Deps& deps) {
+  const Caller& caller = *request.caller;
+  const std::size_t limit = limit_of(request, kMaxListed, kMaxListed);
+  CREEL_TRY(auto tx, deps.db.begin());
+  const std::optional<UserId> owner = caller.admin ? std::nullopt : std::optional{caller.id};
+  // One more than asked for shows whether there are more.
+  auto rows = store::list_agents(tx, owner, limit + 1, request.query_value("cursor"));
+  if (!rows) {
+    Error error = rows.error();
+    if (error.kind == ErrorKind::invalid) error.code = "INVALID_QUERY";
+    return error;
+  }
+  json answer;
+  if (rows->size() > limit) {
+    rows->resize(limit);
+    answer["nextCursor"] = store::cursor_after(rows->back());
+  }
+  answer["agents"] = json::array();
+  for (const auto& row : *rows) answer["agents"].push_back(list_item(row, deps.settings));
+  answer["count"] = rows->size();
+  return Result<json>{boost::system::in_place_value, std::move(answer)};
+}
+
+Response deleted_answer(const std::string& id, bool pending) {
+  json body{{"success", true}, {"deleted", id}};
+  if (pending) body["pending"] = true;
+  return json_answer(200, body);
+}
+
+// A row that is gone for good still gets a repeated DELETE the same answer, for those who could have sent the first.
+Result<bool> was_deleted(store::Tx& tx, const Caller& caller, const AgentId& id) {
+  if (!caller.admin) return store::was_agent_of(tx, id, caller.id);
+  CREEL_TRY(const auto events, store::list_events(tx, id, 0, 1));
+  return !events.empty();
+}
+
+}  // namespace
+
+Reply list_agents(const Request& request, Deps& deps) {
+  if (!request.caller) return json_answer(200, json{{"agents", json::array()}, {"count", 0}, {"status", "ok"}});
+  auto answer = listed(request, deps);
+  if (!answer) {
+    Response response = error_answer(request, answer.error(), "Failed to fetch agents");
+    return response;
+  }
+  (*answer)["status"] = "ok";
+  return json_answer(200, *answer);
+}
+
+Reply list_provisioned(const Request& request, Deps& deps) {
+  CREEL_API_TRY(json answer, request, "Failed to list agents", listed(request, deps));
+  answer["success"] = true;
+  return json_answer(200, answer);
+}
+
+Reply get_agent(const Request& request, Deps& deps) {
+  CREEL_API_TRY(auto tx, request, "Failed to fetch agent", deps.db.begin());
+  CREEL_API_TRY(const auto row, request, "Failed to fetch agent",
+                find_agent(tx, *request.caller, request.param("id")));
+  if (!row) return agent_not_found(request);
+  return json_answer(200, json{{"agent", agent_detail(*row, deps.settings)}, {"status", "ok"}});
+}
+
+Reply get_plan(const Request& request, Deps& deps) {
+  CREEL_API_TRY(auto tx, request, "Failed to fetch plan", deps.db.begin());
+  CREEL_API_TRY(const auto row, request, "Failed to fetch plan",
+                find_agent(tx, *request.caller, request.param("id")));
+  if (!row) return agent_not_found(request);
+  json answer{{"agentId", row->id.str()},
+              {"plan", row->status.plan},
+              {"desired", to_string(row->desired)},
+              {"nextAttempt", row->status.next_attempt ? json(to_rfc3339(*row->status.next_attempt)) : json(nullptr)}};
+  add_state(answer, *row);
+  answer["status"] = "ok";
+  return json_answer(200, answer);
+}
+
+Reply delete_agent(const Request& request, Deps& deps) {
+  const std::string id_text = request.param("id");
+  const std::string successor = "/api/instance/" + id_text + "/stop";
+  const auto id = AgentId::parse(id_text);
+  if (!id) return deprecated(agent_not_found(request), successor);
+  CREEL_API_TRY(const auto wait, request, "", wait_of(request, deps.settings.lifecycle_wait, kLongestWait));
+  const std::string purge_given = request.query_value("purge");
+  const bool purge = purge_given == "true" || purge_given == "1";
+
+  CREEL_API_TRY(auto tx, request, "Failed to delete agent", deps.db.begin());
+  CREEL_API_TRY(auto row, request, "Failed to delete agent", store::get_agent(tx, *id, true));
+  if (!row) {
+    CREEL_API_TRY(const bool known, request, "Failed to delete agent", was_deleted(tx, *request.caller, *id));
+    return deprecated(known ? deleted_answer(id_text, false) : agent_not_found(request), successor);
+  }
+  if (!request.caller->admin && row->owner != request.caller->id)
+    return deprecated(agent_not_found(request), successor);
+
+  if (row->desired != DesiredState::deleted || (purge && !row->purge)) {
+    row->desired = DesiredState::deleted;
+    row->purge = row->purge || purge;
+    if (!row->deleted_at) row->deleted_at = deps.clock();
+    CREEL_API_CHECK(request, "Failed to delete agent", store::save_wish(tx, *row));
+    CREEL_API_CHECK(request, "Failed to delete agent",
+                    record_event(tx, row->id, "wish", "Deleted",
+                                 row->purge ? "Agent and its volume were deleted" : "Agent was deleted",
+                                 *request.caller));
+    CREEL_API_CHECK(request, "Failed to delete agent", tx.commit());
+  }
+  const auto gone = [generation = row->generation](const std::optional<store::AgentRow>& now) {
+    return !now || (now->status.phase == Phase::deleted && now->status.observed_generation >= generation);
+  };
+  if (wait.count() == 0 || gone(*row)) return deprecated(deleted_answer(id_text, !gone(*row)), successor);
+  Later later;
+  later.start = [&deps, id = *id, wait, gone](std::function<void(Response)> complete) {
+    deps.waiters.wait(id, wait, gone, [id, complete = std::move(complete)](WaitOutcome outcome) {
+      complete(deleted_answer(id.str(), !outcome.satisfied));
+    });
+  };
+  return deprecated(std::move(later), successor);
+}
+
+}  // namespace creel::api

@@ -1,0 +1,57 @@
+// Handlers: one function a route, one file a resource. Plain synchronous functions, run on the handler pool; the
+// dispatcher has already checked credentials and limits. Routes that need a caller may use *request.caller.
+#pragma once
+
+#include "api/deps.hpp"
+#include "api/http.hpp"
+
+namespace creel::api {
+
+// auth.cpp
+Reply login(const Request&, Deps&);
+Reply logout(const Request&, Deps&);
+Reply session(const Request&, Deps&);
+Reply signup(const Request&, Deps&);
+// keys.cpp
+Reply list_keys(const Request&, Deps&);
+Reply create_key(const Request&, Deps&);
+Reply delete_key(const Request&, Deps&);
+// users.cpp
+Reply create_user(const Request&, Deps&);
+// agents.cpp
+Reply list_agents(const Request&, Deps&);
+Reply list_provisioned(const Request&, Deps&);
+Reply get_agent(const Request&, Deps&);
+Reply delete_agent(const Request&, Deps&);
+Reply get_plan(const Request&, Deps&);
+// provision.cpp
+Reply provision(const Request&, Deps&);
+Reply provision_deprecated(const Request&, Deps&);
+// config.cpp
+Reply get_config(const Request&, Deps&);
+Reply put_config(const Request&, Deps&);
+Reply put_config_deprecated(const Request&, Deps&);
+// instance.cpp
+Reply get_instance(const Request&, Deps&);
+Reply start_instance(const Request&, Deps&);
+Reply stop_instance(const Request&, Deps&);
+Reply restart_instance(const Request&, Deps&);
+Reply repair_instance(const Request&, Deps&);
+Reply get_token(const Request&, Deps&);
+// stats.cpp
+Reply agent_stats(const Request&, Deps&);
+Reply instance_stats(const Request&, Deps&);
+// logs.cpp
+Reply agent_logs(const Request&, Deps&);
+// events.cpp
+Reply agent_events(const Request&, Deps&);
+Reply all_events(const Request&, Deps&);
+// chat.cpp
+Reply chat(const Request&, Deps&);
+// health.cpp
+Reply healthz(const Request&, Deps&);
+Reply readyz(const Request&, Deps&);
+Reply metrics(const Request&, Deps&);
+Reply openapi(const Request&, Deps&);
+
+}  // namespace creel::api

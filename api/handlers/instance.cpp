@@ -1,0 +1,211 @@
+// Instances: an agent's state and the wishes that change it. A wish is stored, then the answer waits until what was
+// wished for is observed; what is answered is always what was observed.
+#include <nlohmann/json.hpp>
+
+#include "api/body.hpp"
+#include "api/error.hpp"
+#include "api/handlers/handlers.hpp"
+#include "api/handlers/support.hpp"
+#include "api/view.hpp"
+#include "controller/store/agents.hpp"
+
+namespace creel::api {
+
+using nlohmann::json;
+
+namespace {
+
+constexpr const char* kFailure = "Internal server error";
+constexpr std::chrono::seconds kLongestWait{180};
+
+enum class Verb { start, stop, restart, repair };
+
+struct Wish {
+  Verb verb;
+  std::uint64_t generation = 0;          // of the wish
+  std::optional<TimePoint> started_at;   // of the run before
+  std::string runtime_id;                // of the container before
+};
+
+bool runs(const store::AgentRow& row) { return is_running(row) && row.status.phase != Phase::stopping; }
+
+bool desired_reached(const store::AgentRow& row) {
+  if (row.status.observed_generation < row.generation) return false;
+  switch (row.desired) {
+    case DesiredState::running:
+      return runs(row);
+    case DesiredState::stopped:
+      return row.status.phase == Phase::stopped;
+    case DesiredState::deleted:
+      return row.status.phase == Phase::deleted;
+  }
+  return false;
+}
+
+bool reached(const Wish& wish, const std::optional<store::AgentRow>& row) {
+  if (!row) return true;
+  // A newer wish has replaced this one: its outcome is the answer.
+  if (row->generation > wish.generation || !desired_reached(*row)) return desired_reached(*row);
+  switch (wish.verb) {
+    case Verb::start:
+    case Verb::stop:
+      return true;
+    case Verb::restart:
+      // Running is not enough: it must be another run than the one that was to end.
+      return !wish.started_at || row->status.started_at != wish.started_at;
+    case Verb::repair:
+      return wish.runtime_id.empty() || row->status.runtime_id != wish.runtime_id;
+  }
+  return true;
+}
+
+json observed(const store::AgentRow& row) {
+  json body{{"status", agent_status(row)}, {"agentId", row.id.str()}};
+  add_state(body, row);
+  return body;
+}
+
+Response success(const Wish& wish, const store::AgentRow& row, bool pending) {
+  json body = observed(row);
+  body["success"] = true;
+  if (pending) body["pending"] = true;
+  if (wish.verb == Verb::repair) {
+    // "message" is the document's sentence here; the reason of the state stays readable beside it.
+    body["stateMessage"] = row.status.message;
+    body["message"] = pending ? "Repair is under way" : "Agent repaired successfully";
+  }
+  return json_answer(200, body);
+}
+
+Response failure(const Request& request, const char* code, std::string message, const store::AgentRow& row) {
+  json body = observed(row);
+  body["observedStatus"] = body["status"];
+  body["success"] = false;
+  body["status"] = "error";
+  body["pending"] = true;  // the wish is stored and will be carried out
+  return error_answer(request, 502, code, std::move(message), body);
+}
+
+Response answer(const Request& request, const Wish& wish, const WaitOutcome& outcome) {
+  if (outcome.error) {
+    Response response =
+        error_answer(request, 503, outcome.error->kind == ErrorKind::cancelled ? "STOPPING" : "STORE_UNAVAILABLE",
+                     "The wish is stored and will be carried out, but its outcome cannot be told at the moment",
+                     json{{"success", false}, {"status", "error"}, {"pending", true}});
+    response.headers.emplace_back("Retry-After", "2");
+    return response;
+  }
+  if (!outcome.row) return json_answer(200, json{{"success", true}, {"status", "stopped"}, {"deleted", true}});
+  const store::AgentRow& row = *outcome.row;
+  if (outcome.satisfied) return success(wish, row, false);
+  if (is_condition(row, "EngineReachable", "False"))
+    return failure(request, "ENGINE_UNREACHABLE",
+                   "The container engine cannot be reached; the wish is stored and will be carried out", row);
+  if (row.status.observed_generation < wish.generation)
+    return failure(request, "NOT_OBSERVED",
+                   "The wish is stored, but was not taken up in time; it will be carried out", row);
+  if (agent_status(row) == "error")
+    return failure(request, "AGENT_FAILED", row.status.message.empty() ? "The agent does not run" : row.status.message,
+                   row);
+  return success(wish, row, true);
+}
+
+const char* event_reason(Verb verb) {
+  switch (verb) {
+    case Verb::start:
+      return "StartRequested";
+    case Verb::stop:
+      return "StopRequested";
+    case Verb::restart:
+      return "RestartRequested";
+    case Verb::repair:
+      return "RepairRequested";
+  }
+  return "StartRequested";
+}
+
+Reply lifecycle(const Request& request, Deps& deps, Verb verb) {
+  CREEL_API_TRY(const auto wait, request, "", wait_of(request, deps.settings.lifecycle_wait, kLongestWait));
+  CREEL_API_TRY(auto tx, request, kFailure, deps.db.begin());
+  CREEL_API_TRY(auto row, request, kFailure, find_instance(tx, *request.caller, request.param("userId"), true));
+  if (!row) return instance_forbidden(request);
+
+  Wish wish{verb, row->generation, row->status.started_at, row->status.runtime_id};
+  const DesiredState desired = verb == Verb::stop ? DesiredState::stopped : DesiredState::running;
+  // Repeating is harmless: what is so already is answered without a new wish.
+  if ((verb == Verb::start || verb == Verb::stop) && row->desired == desired && desired_reached(*row))
+    return success(wish, *row, false);
+  row->desired = desired;
+  if (verb == Verb::restart) ++row->restart_wish;
+  if (verb == Verb::repair) ++row->repair_wish;
+  CREEL_API_CHECK(request, kFailure, store::save_wish(tx, *row));
+  CREEL_API_CHECK(request, kFailure,
+                  record_event(tx, row->id, "wish", event_reason(verb),
+                               std::string{"Desired state is "} + to_string(desired), *request.caller));
+  CREEL_API_CHECK(request, kFailure, tx.commit());
+  wish.generation = row->generation;
+  if (wait.count() == 0) return success(wish, *row, true);
+
+  Later later;
+  later.start = [&deps, brief = without_body(request), id = row->id, wait,
+                 wish](std::function<void(Response)> complete) {
+    deps.waiters.wait(
+        id, wait, [wish](const auto& seen) { return reached(wish, seen); },
+        [brief, wish, complete = std::move(complete)](WaitOutcome outcome) {
+          complete(answer(brief, wish, outcome));
+        });
+  };
+  return later;
+}
+
+// An agent that has no token (made before there were any) gets one, which its gateway accepts once the files are
+// delivered.
+Result<std::string> make_token(store::Tx& tx, store::AgentRow& row, const Deps& deps) {
+  const Template* tmpl = deps.templates.find(row.template_name);
+  if (tmpl == nullptr)
+    return Error{ErrorKind::conflict, "The template " + row.template_name + " of this agent is not installed any more",
+                 {}, "TEMPLATE_MISSING"};
+  CREEL_TRY(auto secrets, open_secrets(tx, row.id, deps.sealer));
+  CREEL_TRY(const auto config, open_secret(tx, row.id, "config", deps.sealer));
+  const std::string token = random_hex(32);
+  secrets["gateway_token"] = token;
+  CREEL_TRY(const std::string files, render_row(row, *tmpl, config.value_or(""), secrets, deps));
+  CREEL_CHECK(seal_secret(tx, row.id, "gateway_token", token, deps.sealer));
+  CREEL_CHECK(seal_secret(tx, row.id, "files", files, deps.sealer));
+  CREEL_CHECK(store::save_wish(tx, row));
+  return token;
+}
+
+}  // namespace
+
+Reply start_instance(const Request& request, Deps& deps) { return lifecycle(request, deps, Verb::start); }
+Reply stop_instance(const Request& request, Deps& deps) { return lifecycle(request, deps, Verb::stop); }
+Reply restart_instance(const Request& request, Deps& deps) { return lifecycle(request, deps, Verb::restart); }
+Reply repair_instance(const Request& request, Deps& deps) { return lifecycle(request, deps, Verb::repair); }
+
+Reply get_instance(const Request& request, Deps& deps) {
+  CREEL_API_TRY(auto tx, request, "Failed to fetch instance", deps.db.begin());
+  CREEL_API_TRY(const auto row, request, "Failed to fetch instance",
+                find_instance(tx, *request.caller, request.param("userId")));
+  if (!row) return instance_forbidden(request);
+  return json_answer(200, instance_detail(*row, deps.settings));
+}
+
+Reply get_token(const Request& request, Deps& deps) {
+  constexpr const char* kTokenFailure = "Failed to get token";
+  CREEL_API_TRY(auto tx, request, kTokenFailure, deps.db.begin());
+  CREEL_API_TRY(auto row, request, kTokenFailure, find_instance(tx, *request.caller, request.param("userId"), true));
+  if (!row) return instance_forbidden(request);
+  CREEL_API_TRY(auto token, request, kTokenFailure, open_secret(tx, row->id, "gateway_token", deps.sealer));
+  if (!token) {
+    CREEL_API_TRY(token, request, kTokenFailure, make_token(tx, *row, deps));
+  }
+  CREEL_API_CHECK(request, kTokenFailure,
+                  record_event(tx, row->id, "audit", "TokenRead", "The gateway token was read", *request.caller));
+  CREEL_API_CHECK(request, kTokenFailure, tx.commit());
+  Response response = json_answer(200, json{{"token", *token}});
+  response.headers.emplace_back("Cache-Control", "no-store");
+  return response;
+}
+
+}  // namespace creel::api

@@ -1,0 +1,128 @@
+#include "api/handlers/support.hpp"
+
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "api/error.hpp"
+#include "controller/core/agent_json.hpp"
+#include "controller/core/spec_hash.hpp"
+#include "controller/store/agent_secrets.hpp"
+#include "controller/store/events.hpp"
+
+namespace creel::api {
+
+using Found = std::optional<store::AgentRow>;
+
+Result<Found> find_agent(store::Tx& tx, const Caller& caller, const std::string& id, bool for_update) {
+  const auto agent = AgentId::parse(id);
+  if (!agent) return Found{};
+  CREEL_TRY(Found row, store::get_agent(tx, *agent, for_update));
+  if (!row || row->desired == DesiredState::deleted) return Found{};
+  if (!caller.admin && row->owner != caller.id) return Found{};
+  return row;
+}
+
+Result<Found> find_instance(store::Tx& tx, const Caller& caller, const std::string& id, bool for_update) {
+  if (id != caller.id.str()) return find_agent(tx, caller, id, for_update);
+  CREEL_TRY(Found row, store::oldest_live_agent(tx, caller.id));
+  // Read again under the lock: another request may have deleted it in between.
+  if (row && for_update) return find_agent(tx, caller, row->id.str(), true);
+  return row;
+}
+
+Response agent_not_found(const Request& request) {
+  return error_answer(request, 404, "AGENT_NOT_FOUND", "Agent not found");
+}
+
+Response instance_forbidden(const Request& request) { return error_answer(request, 403, "FORBIDDEN", "Forbidden"); }
+
+Result<std::string> render_row(store::AgentRow& row, const Template& tmpl, const std::string& config,
+                               const std::map<std::string, std::string>& secrets, const Deps& deps) {
+  RenderInput input;
+  input.id = row.id;
+  input.name = row.name;
+  input.model = row.model;
+  input.image = row.image;
+  input.resources = deps.plans.of_user(row.tier).resources;
+  input.config = config;
+  input.secrets = secrets;
+  CREEL_TRY(Rendered rendered, render(tmpl, input));
+  row.spec = std::move(rendered.spec);
+  row.spec_hash = spec_hash(row.spec);
+  row.readiness = tmpl.readiness;
+  row.version = tmpl.version;
+  row.files_hash = files_hash(rendered.files, deps.sealer.hash_key(), false);
+  row.restart_files_hash = files_hash(rendered.files, deps.sealer.hash_key(), true);
+  return nlohmann::json(rendered.files).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
+Result<std::optional<std::string>> open_secret(store::Tx& tx, const AgentId& agent, std::string_view name,
+                                               const secrets::Sealer& sealer) {
+  CREEL_TRY(const auto sealed, store::get_secret(tx, agent, name));
+  if (!sealed) return std::optional<std::string>{};
+  CREEL_TRY(auto plain, sealer.open(*sealed, secrets::secret_context(agent.str(), name)));
+  return std::optional{std::move(plain)};
+}
+
+Result<std::map<std::string, std::string>> open_secrets(store::Tx& tx, const AgentId& agent,
+                                                        const secrets::Sealer& sealer) {
+  std::map<std::string, std::string> opened;
+  CREEL_TRY(const auto names, store::secret_names(tx, agent));
+  for (const auto& name : names) {
+    if (name == "files" || name == "config") continue;
+    CREEL_TRY(auto plain, open_secret(tx, agent, name, sealer));
+    if (plain) opened.emplace(name, std::move(*plain));
+  }
+  return opened;
+}
+
+Result<void> seal_secret(store::Tx& tx, const AgentId& agent, std::string_view name, std::string_view plain,
+                         const secrets::Sealer& sealer) {
+  return store::put_secret(tx, agent, name, sealer.seal(plain, secrets::secret_context(agent.str(), name)));
+}
+
+Result<void> record_event(store::Tx& tx, const AgentId& agent, const char* kind, const char* reason,
+                          std::string message, const Caller& caller) {
+  Event event;
+  event.agent = agent;
+  event.kind = kind;
+  event.reason = reason;
+  event.message = std::move(message);
+  event.actor = caller.id.str();
+  return store::append_event(tx, event);
+}
+
+Request without_body(const Request& request) {
+  Request brief;
+  brief.method = request.method;
+  brief.path = request.path;
+  brief.params = request.params;
+  brief.query = request.query;
+  brief.headers = request.headers;
+  brief.remote_ip = request.remote_ip;
+  brief.secure = request.secure;
+  brief.request_id = request.request_id;
+  brief.caller = request.caller;
+  return brief;
+}
+
+void mark_deprecated(Response& response, const std::string& successor) {
+  set_header(response.headers, "Deprecation", "true");
+  set_header(response.headers, "Link", "<" + successor + ">; rel=\"successor-version\"");
+}
+
+Reply deprecated(Reply reply, std::string successor) {
+  if (auto* response = std::get_if<Response>(&reply)) {
+    mark_deprecated(*response, successor);
+  } else if (auto* later = std::get_if<Later>(&reply)) {
+    later->start = [start = std::move(later->start), successor = std::move(successor)](auto complete) {
+      start([complete = std::move(complete), successor](Response response) {
+        mark_deprecated(response, successor);
+        complete(std::move(response));
+      });
+    };
+  }
+  return reply;
+}
+
+}  // namespace creel::api

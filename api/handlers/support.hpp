@@ -1,0 +1,50 @@
+// What several handlers need: finding an agent its caller may use, and putting a rendered wish into the row.
+//
+// Errors: those of the store; an agent that is not there, is deleted, or belongs to somebody else is nullopt, so that
+// the three cannot be told apart from outside. Threads: any; functions with a Tx block on PostgreSQL.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+
+#include "api/deps.hpp"
+#include "api/http.hpp"
+#include "controller/store/agents.hpp"
+
+namespace creel::api {
+
+// By agent id, for /api/agents/:id. Admins find everybody's.
+Result<std::optional<store::AgentRow>> find_agent(store::Tx& tx, const Caller& caller, const std::string& id,
+                                                  bool for_update = false);
+// For /api/instance/:userId: an agent id, or the caller's own user id, which means the caller's oldest live agent.
+Result<std::optional<store::AgentRow>> find_instance(store::Tx& tx, const Caller& caller, const std::string& id,
+                                                     bool for_update = false);
+Response agent_not_found(const Request& request);
+Response instance_forbidden(const Request& request);
+
+// Renders spec, readiness, version and hashes of the row from its template; returns the files as the JSON text that is
+// to be sealed under "files". `config`: the owner's fragment, "" = {}.
+Result<std::string> render_row(store::AgentRow& row, const Template& tmpl, const std::string& config,
+                               const std::map<std::string, std::string>& secrets, const Deps& deps);
+// Every secret of the agent but "files" and "config", opened.
+Result<std::map<std::string, std::string>> open_secrets(store::Tx& tx, const AgentId& agent,
+                                                        const secrets::Sealer& sealer);
+// One secret, opened; nullopt: not set.
+Result<std::optional<std::string>> open_secret(store::Tx& tx, const AgentId& agent, std::string_view name,
+                                               const secrets::Sealer& sealer);
+Result<void> seal_secret(store::Tx& tx, const AgentId& agent, std::string_view name, std::string_view plain,
+                         const secrets::Sealer& sealer);
+
+// An event by the caller.
+Result<void> record_event(store::Tx& tx, const AgentId& agent, const char* kind, const char* reason,
+                          std::string message, const Caller& caller);
+
+// What a Later needs of its request: everything but the body.
+Request without_body(const Request& request);
+// The two headers of a deprecated route.
+void mark_deprecated(Response& response, const std::string& successor);
+// The same for any way of answering.
+Reply deprecated(Reply reply, std::string successor);
+
+}  // namespace creel::api

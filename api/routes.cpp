@@ -1,0 +1,56 @@
+#include "api/routes.hpp"
+
+#include "api/handlers/handlers.hpp"
+
+namespace creel::api {
+
+// clang-format off
+const std::vector<Route>& routes() {
+  using enum Who;
+  using Rate = RateClass;
+  static const std::vector<Route> table{
+      // method, pattern, who, limit, sentence of a 500, handler, lifecycle shape
+      {"POST", "/api/auth/login", anonymous, Rate::api, "Failed to log in", login},
+      {"POST", "/api/auth/logout", user, Rate::api, "Failed to log out", logout},
+      {"GET", "/api/auth/session", anonymous, Rate::api, "Failed to fetch session", session},
+      {"POST", "/api/auth/signup", anonymous, Rate::api, "Failed to sign up", signup},
+      {"GET", "/api/keys", user, Rate::api, "Failed to list keys", list_keys},
+      {"POST", "/api/keys", user, Rate::api, "Failed to create key", create_key},
+      {"DELETE", "/api/keys/:id", user, Rate::api, "Failed to delete key", delete_key},
+      {"POST", "/api/admin/users", admin, Rate::api, "Failed to create user", create_user},
+
+      {"GET", "/api/agents", anonymous, Rate::api, "Failed to fetch agents", list_agents},
+      {"POST", "/api/agents", user, Rate::api, "Failed to provision agent", provision_deprecated},
+      {"POST", "/api/agents/provision", user, Rate::api, "Failed to provision agent", provision},
+      {"GET", "/api/agents/provision", user, Rate::api, "Failed to list agents", list_provisioned},
+      {"GET", "/api/agents/:id", user, Rate::api, "Failed to fetch agent", get_agent},
+      {"PUT", "/api/agents/:id", user, Rate::api, "Failed to update agent", put_config_deprecated},
+      {"DELETE", "/api/agents/:id", user, Rate::api, "Failed to delete agent", delete_agent},
+      {"GET", "/api/agents/:id/config", user, Rate::api, "Failed to fetch configuration", get_config},
+      {"PUT", "/api/agents/:id/config", user, Rate::api, "Failed to update configuration", put_config},
+      {"GET", "/api/agents/:id/logs", user, Rate::api, "Failed to fetch logs", agent_logs},
+      {"GET", "/api/agents/:id/stats", user, Rate::api, "Failed to fetch stats", agent_stats},
+      {"GET", "/api/agents/:id/plan", user, Rate::api, "Failed to fetch plan", get_plan},
+      {"GET", "/api/agents/:id/events", user, Rate::api, "Failed to fetch events", agent_events},
+      {"GET", "/api/events", user, Rate::api, "Failed to fetch events", all_events},
+
+      {"GET", "/api/instance/:userId", user, Rate::instance, "Failed to fetch instance", get_instance, true},
+      {"POST", "/api/instance/:userId/start", user, Rate::instance, "Internal server error", start_instance, true},
+      {"POST", "/api/instance/:userId/stop", user, Rate::instance, "Internal server error", stop_instance, true},
+      {"POST", "/api/instance/:userId/restart", user, Rate::instance, "Internal server error", restart_instance, true},
+      {"POST", "/api/instance/:userId/repair", user, Rate::instance, "Repair failed", repair_instance, true},
+      {"GET", "/api/instance/:userId/stats", user, Rate::instance, "Failed to fetch stats", instance_stats, true},
+      {"GET", "/api/instance/:userId/token", user, Rate::instance, "Failed to get token", get_token, true},
+
+      {"POST", "/api/chat", user, Rate::chat, "Failed to send message", chat},
+
+      {"GET", "/healthz", open, Rate::none, "Internal server error", healthz},
+      {"GET", "/readyz", open, Rate::none, "Internal server error", readyz},
+      {"GET", "/metrics", open, Rate::none, "Internal server error", metrics},
+      {"GET", "/openapi.json", open, Rate::none, "Internal server error", openapi},
+  };
+  return table;
+}
+// clang-format on
+
+}  // namespace creel::api

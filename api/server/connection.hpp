@@ -1,0 +1,69 @@
+// Connection: one client's socket, from accept to close. Inside api/server only; everything on the hub's io thread.
+#pragma once
+
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/beast/core/flat_buffer.hpp>
+#include <boost/beast/core/tcp_stream.hpp>
+#include <boost/beast/http/parser.hpp>
+#include <boost/beast/http/string_body.hpp>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "api/server/event_stream.hpp"
+#include "api/server/hub.hpp"
+
+namespace creel::api {
+
+class Connection : public std::enable_shared_from_this<Connection> {
+ public:
+  Connection(std::shared_ptr<Hub> hub, boost::asio::ip::tcp::socket socket);
+  ~Connection();
+
+  // Starts serving; the connection keeps itself alive until it is closed.
+  void start();
+  // The server stops: an idle connection closes now, a stream ends, a request under way is answered first.
+  void drain();
+  // Closes whatever is going on.
+  void abort();
+
+  // Answers 503 to one that is too many, and closes.
+  static boost::asio::awaitable<void> turn_away(Hub& hub, boost::asio::ip::tcp::socket socket);
+
+ private:
+  using Parser = boost::beast::http::request_parser<boost::beast::http::string_body>;
+
+  // What a handler answers with, brought to this thread.
+  struct Mailbox {
+    std::optional<Response> response;
+    std::optional<Stream> stream;
+    std::function<void()> wake;
+    bool full() const { return response.has_value() || stream.has_value(); }
+  };
+
+  boost::asio::awaitable<void> run(std::shared_ptr<Connection> self);
+  // False: nothing more comes.
+  boost::asio::awaitable<bool> await_first_byte();
+  // False: the connection is to be closed; what there was to say has been said.
+  boost::asio::awaitable<bool> serve_one();
+  boost::asio::awaitable<bool> read_body(Parser& parser);
+  boost::asio::awaitable<bool> write(Response response, unsigned version, bool head_only, bool keep_alive);
+  boost::asio::awaitable<void> write_stream(Stream stream, unsigned version, bool head_only);
+  boost::asio::awaitable<bool> write_piece(const std::string& text, bool chunked);
+  boost::asio::awaitable<void> watch_for_leaving(std::shared_ptr<Connection> self, std::shared_ptr<EventStream> events);
+  boost::asio::awaitable<void> refuse(int status, std::string code, std::string message);
+  void dispatch(Incoming incoming, std::shared_ptr<Mailbox> box);
+
+  // Held weakly by those outside of the io thread. Here a plain reference: the hub holds what runs on its io_context.
+  Hub& hub_;
+  const std::weak_ptr<Hub> weak_hub_;
+  boost::beast::tcp_stream stream_;
+  boost::beast::flat_buffer buffer_;
+  std::string peer_;
+  std::shared_ptr<EventStream> events_;
+  bool idle_ = true;
+  bool first_ = true;
+};
+
+}  // namespace creel::api

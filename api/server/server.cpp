@@ -1,0 +1,210 @@
+#include "api/server/server.hpp"
+
+#include <spdlog/spdlog.h>
+
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <condition_variable>
+#include <mutex>
+#include <thread>
+#include <utility>
+
+#include "api/server/connection.hpp"
+#include "api/server/hub.hpp"
+
+namespace creel::api {
+namespace {
+
+namespace asio = boost::asio;
+using boost::system::error_code;
+using tcp = asio::ip::tcp;
+
+constexpr auto kToken = asio::as_tuple(asio::use_awaitable);
+
+// How many are told at a time that they are too many; further ones are closed without a word.
+constexpr std::size_t kMaxTurnedAway = 128;
+
+struct HostPort {
+  std::string host;
+  std::string port;
+};
+
+// "127.0.0.1:8080", "[::1]:8080", ":8080" (every address).
+Result<HostPort> parse_listen(const std::string& text) {
+  const auto colon = text.rfind(':');
+  HostPort parsed;
+  if (colon != std::string::npos) {
+    parsed.host = text.substr(0, colon);
+    parsed.port = text.substr(colon + 1);
+    if (parsed.host.starts_with('[') && parsed.host.ends_with(']'))
+      parsed.host = parsed.host.substr(1, parsed.host.size() - 2);
+    if (parsed.host.empty()) parsed.host = "0.0.0.0";
+  }
+  const bool digits = !parsed.port.empty() && parsed.port.size() <= 5 &&
+                      parsed.port.find_first_not_of("0123456789") == std::string::npos && std::stoi(parsed.port) < 65536;
+  if (!digits) return invalid("CREEL_LISTEN", "CREEL_LISTEN: '" + text + "' is not host:port, as in 127.0.0.1:8080");
+  return parsed;
+}
+
+Error cannot_listen(const std::string& where, const error_code& error) {
+  std::string message = "cannot listen on " + where + ": ";
+  if (error == asio::error::address_in_use)
+    message += "another process uses this port; stop it, or set CREEL_LISTEN to another address";
+  else if (error == asio::error::access_denied)
+    message += "this user may not use this port; set CREEL_LISTEN to a port from 1024 on";
+  else if (error == boost::system::errc::address_not_available)
+    message += "this machine has no such address; set CREEL_LISTEN to one it has";
+  else
+    message += error.message() + "; set CREEL_LISTEN to another address";
+  return Error{ErrorKind::unavailable, std::move(message), "CREEL_LISTEN", {}};
+}
+
+}  // namespace
+
+struct Server::Impl {
+  Impl(const Settings& settings, Dispatcher& dispatcher, Pool& pool)
+      : hub(std::make_shared<Hub>(settings, dispatcher, pool)), acceptor(hub->io), work(hub->io.get_executor()) {}
+
+  std::shared_ptr<Hub> hub;
+  tcp::acceptor acceptor;
+  asio::executor_work_guard<asio::io_context::executor_type> work;
+  std::thread thread;
+  std::string address;
+  std::mutex mutex;
+  std::condition_variable emptied;
+  bool empty = false;
+  bool stopped = false;
+
+  Result<void> listen(const std::string& text) {
+    CREEL_TRY(const HostPort where, parse_listen(text));
+    error_code error;
+    tcp::resolver resolver{hub->io};
+    const auto found =
+        resolver.resolve(where.host, where.port, tcp::resolver::passive | tcp::resolver::numeric_service, error);
+    if (error || found.empty())
+      return Error{ErrorKind::unavailable,
+                   "cannot listen on " + text + ": the name '" + where.host +
+                       "' is not known; set CREEL_LISTEN to an address of this machine",
+                   "CREEL_LISTEN",
+                   {}};
+    const tcp::endpoint endpoint = *found.begin();
+    acceptor.open(endpoint.protocol(), error);
+    // So that a restart does not wait for connections the kernel still remembers.
+    if (!error) acceptor.set_option(tcp::acceptor::reuse_address{true}, error);
+    if (!error) acceptor.bind(endpoint, error);
+    if (!error) acceptor.listen(tcp::acceptor::max_listen_connections, error);
+    if (error) return cannot_listen(text, error);
+    const auto local = acceptor.local_endpoint(error);
+    const std::string host = local.address().to_string();
+    address = (local.address().is_v6() ? "[" + host + "]" : host) + ":" + std::to_string(local.port());
+    return {};
+  }
+
+  asio::awaitable<void> accept() {
+    asio::steady_timer pause{hub->io};
+    while (true) {
+      tcp::socket socket{hub->io};
+      const std::tuple<error_code> accepted = co_await acceptor.async_accept(socket, kToken);
+      const error_code error = std::get<0>(accepted);
+      if (error == asio::error::operation_aborted || !acceptor.is_open()) co_return;
+      if (error) {
+        // Mostly: no file descriptors left. Connections that end give some back.
+        spdlog::warn("cannot accept a connection: {}", error.message());
+        pause.expires_after(std::chrono::milliseconds{100});
+        co_await pause.async_wait(kToken);
+        continue;
+      }
+      if (hub->connections.size() >= hub->settings.max_connections) {
+        if (hub->turning_away < kMaxTurnedAway) {
+          auto goodbye = Connection::turn_away(*hub, std::move(socket));
+          asio::co_spawn(hub->io, std::move(goodbye), asio::detached);
+        }
+        continue;
+      }
+      const auto connection = std::make_shared<Connection>(hub, std::move(socket));
+      connection->start();
+    }
+  }
+
+  void run() {
+    auto accepting = accept();
+    asio::co_spawn(hub->io, std::move(accepting), asio::detached);
+    thread = std::thread([this] {
+      while (true) {
+        try {
+          hub->io.run();
+          return;
+        } catch (const std::exception& error) {
+          // Nothing above is meant to throw; one that does must not take every connection along.
+          spdlog::error("server thread: {}", error.what());
+        }
+      }
+    });
+  }
+
+  void drain() {
+    error_code ignored;
+    acceptor.close(ignored);
+    hub->draining = true;
+    hub->on_empty = [this] {
+      const std::lock_guard lock{mutex};
+      empty = true;
+      emptied.notify_all();
+    };
+    // drain() may end a connection, which takes itself out of the set.
+    const std::vector<Connection*> all{hub->connections.begin(), hub->connections.end()};
+    for (Connection* connection : all) connection->drain();
+    if (hub->connections.empty()) hub->on_empty();
+  }
+
+  void abort() {
+    const std::vector<Connection*> all{hub->connections.begin(), hub->connections.end()};
+    for (Connection* connection : all) connection->abort();
+  }
+};
+
+Server::Server(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+
+Server::~Server() { stop(); }
+
+Result<std::unique_ptr<Server>> Server::start(const Settings& settings, Dispatcher& dispatcher, Pool& pool,
+                                              Metrics& metrics) {
+  auto impl = std::make_unique<Impl>(settings, dispatcher, pool);
+  CREEL_CHECK(impl->listen(settings.listen));
+  metrics.watch(Metrics::Kind::gauge, "creel_http_connections", "Open client connections.", {},
+                [weak = std::weak_ptr{impl->hub}] {
+                  const auto hub = weak.lock();
+                  return hub ? static_cast<double>(hub->count.load()) : 0.0;
+                });
+  impl->run();
+  return std::unique_ptr<Server>{new Server(std::move(impl))};
+}
+
+std::string Server::address() const { return impl_->address; }
+
+void Server::stop() {
+  {
+    const std::lock_guard lock{impl_->mutex};
+    if (std::exchange(impl_->stopped, true)) return;
+  }
+  asio::post(impl_->hub->io, [impl = impl_.get()] { impl->drain(); });
+  {
+    std::unique_lock lock{impl_->mutex};
+    if (!impl_->emptied.wait_for(lock, impl_->hub->settings.drain_timeout, [&] { return impl_->empty; }))
+      spdlog::warn("{} connections were still busy and are cut", impl_->hub->count.load());
+  }
+  asio::post(impl_->hub->io, [impl = impl_.get()] {
+    impl->abort();
+    impl->hub->io.stop();
+  });
+  impl_->thread.join();
+  impl_->hub->on_empty = nullptr;
+}
+
+}  // namespace creel::api

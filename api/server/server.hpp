@@ -1,0 +1,42 @@
+// Server: the HTTP/1.1 listener. One thread runs an io_context with every socket and timer; handlers run on the Pool.
+//
+// A connection is one coroutine that reads a request, hands it to the Dispatcher and writes the answer, one after the
+// other (pipelined requests wait in the buffer). A request that waits for something (Later) holds no thread. Limits and
+// deadlines are those of Settings: a client that is slow in sending or reading loses its connection.
+//
+// Errors: start() fails with one line that says what to do (port in use, no right, no such address). Threads: every
+// method from any thread; stop() blocks until the requests under way are answered, at most Settings::drain_timeout.
+// Pool, Dispatcher and Metrics must outlive the Server; answers that come after it is gone are dropped.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "api/dispatcher.hpp"
+#include "api/metrics.hpp"
+#include "api/pool.hpp"
+#include "api/settings.hpp"
+#include "controller/core/result.hpp"
+
+namespace creel::api {
+
+class Server {
+ public:
+  static Result<std::unique_ptr<Server>> start(const Settings& settings, Dispatcher& dispatcher, Pool& pool,
+                                               Metrics& metrics);
+  ~Server();  // stop()
+  Server(const Server&) = delete;
+  Server& operator=(const Server&) = delete;
+
+  // Where it listens: "127.0.0.1:8080", with the real port when 0 was asked for.
+  std::string address() const;
+  // No new connections; requests under way are answered, streams end, then everything is closed.
+  void stop();
+
+ private:
+  struct Impl;
+  explicit Server(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace creel::api

@@ -1,0 +1,332 @@
+#include "controller/app.hpp"
+
+#include <malloc.h>
+#include <signal.h>
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <filesystem>
+#include <memory>
+#include <thread>
+
+#include "api/dispatcher.hpp"
+#include "api/server/server.hpp"
+#include "controller/config/config.hpp"
+#include "controller/config/template_file.hpp"
+#include "controller/embedded_postgres.hpp"
+#include "controller/gateway/gateway.hpp"
+#include "controller/http/client.hpp"
+#include "controller/logging.hpp"
+#include "controller/secrets/sealer.hpp"
+#include "controller/store/agent_repository.hpp"
+#include "controller/store/agents.hpp"
+#include "controller/store/lease.hpp"
+#include "controller/store/listener.hpp"
+#include "controller/store/master_key.hpp"
+#include "controller/store/migrate.hpp"
+#include "controller/store/pg.hpp"
+#include "reconciler/runtime/docker/docker_logs.hpp"
+#include "reconciler/runtime/docker/docker_runtime.hpp"
+#include "reconciler/runtime/docker/engine.hpp"
+#include "reconciler/sources.hpp"
+#include "reconciler/stats/sampler.hpp"
+
+namespace creel {
+namespace {
+
+constexpr std::size_t kHandlerThreads = 8;
+
+std::size_t reconcile_workers() { return std::max<std::size_t>(2, 2 * std::thread::hardware_concurrency()); }
+
+// Members are made from top to bottom and destroyed from bottom to top: what stands below uses what stands above.
+class App {
+ public:
+  explicit App(const Config& config) : config_(config) {}
+
+  Result<void> start() {
+    CREEL_CHECK(open_files());
+    CREEL_CHECK(open_store());
+    CREEL_CHECK(open_engine());
+    CREEL_CHECK(open_api());
+    connect();
+    return {};
+  }
+
+  // First no new requests, then no new actions, then the store. Agents are left alone.
+  void stop() {
+    if (waiters_) waiters_->stop();
+    if (server_) server_->stop();
+    if (streams_) streams_->stop();
+    if (listener_) listener_->stop();
+    if (lease_) lease_->stop();
+    if (loop_) loop_->follow();
+    sampler_.reset();
+    if (pool_) pool_->join();
+    server_.reset();
+    http_.reset();  // cancels what is still under way, before what its callbacks use goes
+    database_.reset();
+    if (postgres_)
+      if (auto stopped = postgres_->stop(); !stopped) spdlog::warn("{}", stopped.error().message);
+  }
+
+  std::string address() const { return server_->address(); }
+
+ private:
+  Result<void> open_files();
+  Result<void> open_store();
+  Result<void> open_engine();
+  Result<void> open_api();
+  void connect();
+  void watch_numbers();
+  std::vector<stats::Target> sample_targets();
+
+  const Config& config_;
+  std::optional<config::Catalog> catalog_;
+  std::optional<secrets::Sealer> sealer_;
+  std::unique_ptr<EmbeddedPostgres> postgres_;
+  std::string conninfo_;
+  std::unique_ptr<store::Database> database_;
+  std::unique_ptr<store::PgAgentRepository> repository_;
+  std::unique_ptr<http::Client> http_;
+  std::unique_ptr<gateway::Gateways> gateways_;
+  std::unique_ptr<docker::Engine> engine_;
+  std::unique_ptr<docker::DockerRuntime> runtime_;
+  std::unique_ptr<docker::DockerLogs> logs_;
+  std::unique_ptr<Reconciler> reconciler_;
+  std::unique_ptr<ControlLoop> loop_;
+  std::unique_ptr<stats::Sampler> sampler_;
+  std::unique_ptr<store::Lease> lease_;
+  std::unique_ptr<store::Listener> listener_;
+  api::Settings settings_;
+  std::unique_ptr<api::Metrics> metrics_;
+  std::unique_ptr<api::Timer> timer_;
+  std::unique_ptr<api::Pool> pool_;
+  std::unique_ptr<api::Waiters> waiters_;
+  std::unique_ptr<api::Streams> streams_;
+  std::unique_ptr<api::LoginThrottle> throttle_;
+  std::unique_ptr<api::Deps> deps_;
+  std::unique_ptr<api::Dispatcher> dispatcher_;
+  std::unique_ptr<api::Server> server_;
+};
+
+Result<void> App::open_files() {
+  std::error_code failed;
+  std::filesystem::create_directories(config_.state_dir, failed);
+  if (failed)
+    return Error{ErrorKind::failed, "cannot create the state folder " + config_.state_dir + " (" + failed.message() +
+                                        "); set CREEL_STATE_DIR to a folder this user may write to"};
+  CREEL_TRY(catalog_, config::load_catalog(config_));
+  CREEL_TRY(sealer_, config_.master_key.empty() ? secrets::Sealer::load_or_create(config_.master_key_file)
+                                                : secrets::Sealer::from_base64(config_.master_key));
+  return {};
+}
+
+Result<void> App::open_store() {
+  conninfo_ = config_.database_url;
+  if (conninfo_.empty()) {
+    EmbeddedPostgres::Options options;
+    options.state_dir = config_.state_dir;
+    options.user = config_.postgres_user;
+    options.progress = [](std::string_view line) { spdlog::info("PostgreSQL: {}", line); };
+    CREEL_TRY(postgres_, EmbeddedPostgres::start(std::move(options)));
+    conninfo_ = postgres_->conninfo();
+  }
+  CREEL_TRY(const int applied, store::migrate(conninfo_));
+  if (applied > 0) spdlog::info("database: {} migrations applied", applied);
+  CREEL_TRY(database_, store::Database::open(conninfo_, kHandlerThreads + reconcile_workers()));
+  CREEL_TRY(store::Tx tx, database_->begin());
+  CREEL_CHECK(store::check_master_key(tx, *sealer_));
+  CREEL_CHECK(tx.commit());
+  repository_ = std::make_unique<store::PgAgentRepository>(*database_, *sealer_, config_.controller_id);
+  return {};
+}
+
+Result<void> App::open_engine() {
+  http_ = std::make_unique<http::Client>();
+  gateways_ = std::make_unique<gateway::Gateways>(*http_);
+  docker::EngineOptions options;
+  options.docker_host = config_.docker_host;
+  options.tls_dir = config_.docker_cert_path;
+  options.tls_verify = config_.docker_tls_verify;
+  CREEL_TRY(engine_, docker::Engine::make(*http_, std::move(options)));
+  docker::RuntimeOptions runtime_options;
+  runtime_options.controller_id = config_.controller_id;
+  runtime_ = std::make_unique<docker::DockerRuntime>(*engine_, std::move(runtime_options));
+  logs_ = std::make_unique<docker::DockerLogs>(*engine_, config_.controller_id);
+  // An engine that is away is no reason not to start: wishes are taken, and carried out when it comes back.
+  if (auto version = engine_->version(); version)
+    spdlog::info("engine: {} answers, version {}", engine_->address(), version->version);
+  else
+    spdlog::warn("engine: {}; wishes are stored and carried out when it answers", version.error().message);
+
+  Policy policy;
+  policy.volume_retention = config_.volume_retention;
+  reconciler_ = std::make_unique<Reconciler>(
+      ReconcilerDeps{*repository_, *runtime_, *gateways_, system_now, policy, [this]() -> std::optional<std::uint64_t> {
+                       if (!lease_ || !lease_->held()) return std::nullopt;
+                       return lease_->term();
+                     }});
+  loop_ = std::make_unique<ControlLoop>(*reconciler_, *repository_, *runtime_,
+                                        ControlLoop::Options{reconcile_workers(), config_.resync});
+  stats::Sampler::Remote remote = [this](const std::string& id, std::stop_token stop) {
+    return engine_->container_stats(id, std::move(stop));
+  };
+  stats::SamplerOptions sampling;
+  sampling.period = config_.stats;
+  sampler_ = std::make_unique<stats::Sampler>(
+      sampling, [this] { return sample_targets(); }, std::move(remote), system_now);
+  return {};
+}
+
+// What runs, as the status rows say: the sampler asks the store, not the engine.
+std::vector<stats::Target> App::sample_targets() {
+  std::vector<stats::Target> targets;
+  auto tx = database_->begin();
+  if (!tx) return targets;
+  auto rows = store::list_agents(*tx, std::nullopt, 10'000, "");
+  if (!rows) return targets;
+  for (const auto& row : *rows)
+    if (!row.status.runtime_id.empty() && row.status.started_at)
+      targets.push_back({row.id, row.status.runtime_id, row.status.pid, row.status.started_at});
+  return targets;
+}
+
+Result<void> App::open_api() {
+  settings_.listen = config_.listen.str();
+  settings_.pool_threads = kHandlerThreads;
+  settings_.agents_domain = config_.agents_domain;
+  settings_.agents_url_scheme = config_.agents_url_scheme;
+  settings_.agents_url_port = config_.agents_url_port;
+  settings_.gateway_url = config_.gateway_url;
+  settings_.default_template = config_.default_template;
+  settings_.signup = config_.signup;
+  settings_.admin_emails = {config_.admin_emails.begin(), config_.admin_emails.end()};
+  settings_.trusted_proxies = config_.trusted_proxies;
+  settings_.rate = {config_.rate_limit_provision, config_.rate_limit_chat, config_.rate_limit_instance,
+                    config_.rate_limit_api};
+  settings_.chat_wait = config_.chat_wait;
+  settings_.metrics = config_.metrics;
+  CREEL_TRY(auto proxies, api::TrustedProxies::parse(settings_.trusted_proxies));
+
+  metrics_ = std::make_unique<api::Metrics>();
+  timer_ = std::make_unique<api::Timer>();
+  pool_ = std::make_unique<api::Pool>(settings_.pool_threads);
+  api::Post post = [this](std::function<void()> work) { pool_->post(std::move(work)); };
+  auto read_row = [this](const AgentId& id) -> Result<api::Waiters::Row> {
+    CREEL_TRY(store::Tx tx, database_->begin());
+    return store::get_agent(tx, id);
+  };
+  waiters_ = std::make_unique<api::Waiters>(read_row, post, *timer_);
+  streams_ = std::make_unique<api::Streams>(settings_.max_streams);
+  throttle_ = std::make_unique<api::LoginThrottle>(settings_.login_attempts, settings_.login_window);
+  api::ChatFunction chat = [this](const std::string& kind, gateway::ChatRequest request,
+                                  std::function<void(Result<gateway::ChatReply>)> done) {
+    gateways_->chat_async(kind, std::move(request), std::move(done));
+  };
+  auto engine_state = [this]() -> api::EngineState {
+    if (!lease_ || !lease_->held()) return {"unknown", "another controller leads"};
+    if (engine_->reachable() && loop_->engine_events_connected()) return {"reachable", ""};
+    return {"unreachable", "no answer from " + engine_->address()};
+  };
+  deps_ = std::make_unique<api::Deps>(api::Deps{*database_, *sealer_, catalog_->templates, catalog_->plans, *sampler_,
+                                                *logs_, std::move(chat), *waiters_, *streams_, *timer_, std::move(post),
+                                                *metrics_, *throttle_, settings_, system_now, config_.controller_id,
+                                                engine_state});
+  dispatcher_ = std::make_unique<api::Dispatcher>(*deps_, std::move(proxies));
+  CREEL_TRY(server_, api::Server::start(settings_, *dispatcher_, *pool_, *metrics_));
+  return {};
+}
+
+void App::connect() {
+  watch_numbers();
+  listener_ = std::make_unique<store::Listener>(conninfo_);
+  listener_->subscribe(store::kAgentChannel, [this](const std::string& id) { loop_->on_wish(id); });
+  listener_->subscribe(store::kStatusChannel, [this](const std::string& id) {
+    waiters_->notify(id);
+    sampler_->wake();
+  });
+  listener_->start();
+  lease_ = std::make_unique<store::Lease>(
+      conninfo_, config_.controller_id,
+      [this](std::uint64_t term) {
+        spdlog::info("leading, term {}", term);
+        loop_->lead();
+      },
+      [this] {
+        spdlog::info("not leading any more");
+        loop_->follow();
+      });
+}
+
+void App::watch_numbers() {
+  using Kind = api::Metrics::Kind;
+  const ReconcileCounters& counters = reconciler_->counters();
+  auto count = [&](const char* name, const char* help, api::Metrics::Labels labels,
+                   const std::atomic<std::uint64_t>& value) {
+    metrics_->watch(Kind::counter, name, help, std::move(labels), [&value] { return static_cast<double>(value); });
+  };
+  const char* passes = "creel_reconcile_passes_total";
+  const char* passes_help = "Reconcile passes by outcome.";
+  count(passes, passes_help, {{"outcome", "converged"}}, counters.passes_converged);
+  count(passes, passes_help, {{"outcome", "acted"}}, counters.passes_acted);
+  count(passes, passes_help, {{"outcome", "waiting"}}, counters.passes_waiting);
+  count(passes, passes_help, {{"outcome", "failed"}}, counters.passes_failed);
+  const std::vector<Operation> kinds{op::PullImage{},      op::CreateWorkload{}, op::DeliverFiles{},
+                                     op::StartWorkload{},  op::StopWorkload{},   op::RestartWorkload{},
+                                     op::RemoveWorkload{}, op::RemoveStorage{}};
+  for (const Operation& kind : kinds) {
+    const api::Metrics::Labels labels{{"action", operation_name(kind)}};
+    count("creel_actions_total", "Actions tried on the runtime.", labels, counters.actions[kind.index()]);
+    count("creel_action_failures_total", "Actions that failed.", labels, counters.action_failures[kind.index()]);
+  }
+  metrics_->watch(Kind::counter, "creel_reconcile_seconds_total", "Time spent in reconcile passes.", {},
+                  [&counters] { return static_cast<double>(counters.duration_microseconds) / 1e6; });
+  metrics_->watch(Kind::gauge, "creel_queue_depth", "Agents waiting to be looked at.", {},
+                  [this] { return static_cast<double>(loop_->queue_depth()); });
+  metrics_->watch(Kind::gauge, "creel_queue_oldest_age_seconds", "How long the oldest of them has been due.", {},
+                  [this] { return static_cast<double>(loop_->oldest_age().count()) / 1000.0; });
+  metrics_->watch(Kind::gauge, "creel_leader", "1 while this process holds the lease.", {},
+                  [this] { return lease_ && lease_->held() ? 1.0 : 0.0; });
+  metrics_->watch(Kind::gauge, "creel_engine_reachable", "0 while calls to the engine fail at once.", {},
+                  [this] { return engine_->reachable() ? 1.0 : 0.0; });
+  metrics_->watch(Kind::gauge, "creel_database_connections_in_use", "Connections of the pool in use.", {},
+                  [this] { return static_cast<double>(database_->stats().in_use); });
+  metrics_->watch(Kind::gauge, "creel_stats_round_seconds", "Duration of the last round of the stats sampler.", {},
+                  [this] { return static_cast<double>(sampler_->last_round().took.count()) / 1e6; });
+}
+
+}  // namespace
+
+int run_serve(const Config& config) {
+  // glibc gives each thread an arena of its own, which costs megabytes for threads that mostly wait.
+  mallopt(M_ARENA_MAX, 2);
+  set_up_logging(config.log);
+  signal(SIGPIPE, SIG_IGN);
+  // Blocked before any thread is made, so that all inherit it and only this one takes them, by sigwait.
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGINT);
+  sigaddset(&signals, SIGTERM);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+
+  App app{config};
+  if (auto started = app.start(); !started) {
+    std::fprintf(stderr, "creel: %s\n", started.error().message.c_str());
+    app.stop();
+    return 1;
+  }
+  spdlog::info("serving on http://{}", app.address());
+  int received = 0;
+  sigwait(&signals, &received);
+  spdlog::info("{}: stopping; agents run on", received == SIGINT ? "interrupted" : "told to end");
+  // A second signal ends it at once.
+  signal(SIGINT, SIG_DFL);
+  signal(SIGTERM, SIG_DFL);
+  pthread_sigmask(SIG_UNBLOCK, &signals, nullptr);
+  app.stop();
+  return 0;
+}
+
+}  // namespace creel

@@ -1,0 +1,272 @@
+#include "controller/cli/agent_commands.hpp"
+
+#include <fstream>
+#include <iostream>
+#include <iterator>
+#include <nlohmann/json.hpp>
+
+#include "controller/cli/format.hpp"
+
+namespace creel::cli {
+namespace {
+
+using Json = nlohmann::json;
+using std::chrono::milliseconds;
+
+// The API's own longest waits (provision 60 s, lifecycle 180 s, chat 600 s) and then some.
+constexpr milliseconds kReadDeadline{30'000};
+constexpr milliseconds kLifecycleDeadline{210'000};
+constexpr milliseconds kChatDeadline{630'000};
+
+// A member as text: strings bare, null and absent as "".
+std::string shown(const Json& json, const char* name) {
+  if (!json.is_object()) return {};
+  const auto found = json.find(name);
+  if (found == json.end() || found->is_null()) return {};
+  return found->is_string() ? found->get<std::string>() : found->dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+const Json& member(const Json& json, const char* name) {
+  static const Json none;
+  if (!json.is_object()) return none;
+  const auto found = json.find(name);
+  return found == json.end() ? none : *found;
+}
+
+void print_json(Io& io, const Json& json) {
+  io.out << json.dump(2, ' ', false, Json::error_handler_t::replace) << "\n";
+}
+
+std::string agent_path(const std::string& id) { return "/api/agents/" + http::url_encode(id); }
+
+std::string query(std::initializer_list<std::pair<const char*, std::string>> parameters) {
+  std::string text;
+  for (const auto& [name, value] : parameters) {
+    if (!value.empty()) text += (text.empty() ? "?" : "&") + std::string{name} + "=" + http::url_encode(value);
+  }
+  return text;
+}
+
+Result<Json> read_fragment(Io& io, const std::string& path) {
+  using Fragment = Result<Json>;
+  std::string content;
+  if (path == "-") {
+    content.assign(std::istreambuf_iterator<char>(io.in), {});
+  } else {
+    std::ifstream in(path, std::ios::binary);
+    if (!in) return invalid("--config-file", "the file " + path + " cannot be read");
+    content.assign(std::istreambuf_iterator<char>(in), {});
+  }
+  Json fragment = Json::parse(content, nullptr, /*allow_exceptions=*/false);
+  if (!fragment.is_object())
+    return invalid("--config-file", (path == "-" ? "standard input" : path) + " does not hold a JSON object");
+  return Fragment{boost::system::in_place_value, std::move(fragment)};
+}
+
+void print_log(Io& io, const Json& line) {
+  io.out << shown(line, "timestamp") << "  " << shown(line, "level") << "  " << printable(shown(line, "message"))
+         << "\n";
+}
+
+}  // namespace
+
+Result<void> provision(Client client, const ProvisionOptions& options) {
+  Json body = {{"name", options.name}};
+  if (!options.model.empty()) body["model"] = options.model;
+  if (!options.tier.empty()) body["tier"] = options.tier;
+  if (!options.template_name.empty()) body["template"] = options.template_name;
+  if (!options.config.empty()) {
+    CREEL_TRY(body["config"], read_fragment(client.io, options.config));
+  }
+  http::Headers headers;
+  if (!options.idempotency_key.empty()) headers.emplace_back("idempotency-key", options.idempotency_key);
+  std::string path = "/api/agents/provision";
+  if (options.wait_seconds) path += query({{"wait", std::to_string(*options.wait_seconds)}});
+  CREEL_TRY(const Json answer, client.api.call("POST", path, body, kLifecycleDeadline, std::move(headers)));
+  if (client.json) {
+    print_json(client.io, answer);
+    return {};
+  }
+  const Json& agent = member(answer, "agent");
+  client.io.out << pairs({{"id", shown(agent, "id")},
+                          {"name", shown(agent, "name")},
+                          {"status", shown(agent, "status")},
+                          {"model", shown(agent, "model")},
+                          {"websocket", shown(agent, "websocketUrl")}});
+  if (shown(agent, "status") == "provisioning") {
+    client.io.err << "It is being made; see `creel agents show " << shown(agent, "id") << "`.\n";
+  }
+  return {};
+}
+
+Result<void> list_agents(Client client) {
+  Json agents = Json::array();
+  std::string cursor;
+  do {
+    CREEL_TRY(const Json page,
+              client.api.call("GET", "/api/agents" + query({{"cursor", cursor}}), nullptr, kReadDeadline));
+    for (const auto& agent : member(page, "agents")) agents.push_back(agent);
+    cursor = shown(page, "nextCursor");
+  } while (!cursor.empty());
+  // This one route answers an empty list to a caller without a key; a person would take that for "no agents".
+  if (!client.api.has_key()) {
+    client.io.err << "No API key is set, so this list is empty; set CREEL_API_KEY (`creel key create` makes a key).\n";
+  }
+  if (client.json) {
+    const std::size_t count = agents.size();
+    print_json(client.io, Json{{"agents", std::move(agents)}, {"count", count}, {"status", "ok"}});
+    return {};
+  }
+  std::vector<std::vector<std::string>> rows;
+  for (const auto& agent : agents) {
+    rows.push_back({shown(agent, "id"), shown(agent, "name"), shown(agent, "status"), shown(agent, "model"),
+                    shown(agent, "createdAt")});
+  }
+  client.io.out << table({"ID", "NAME", "STATUS", "MODEL", "CREATED"}, rows, client.io.width);
+  return {};
+}
+
+Result<void> show_agent(Client client, const std::string& id) {
+  CREEL_TRY(const Json answer, client.api.call("GET", agent_path(id), nullptr, kReadDeadline));
+  if (client.json) {
+    print_json(client.io, answer);
+    return {};
+  }
+  const Json& agent = member(answer, "agent");
+  client.io.out << pairs({{"id", shown(agent, "id")},
+                          {"name", shown(agent, "name")},
+                          {"status", shown(agent, "status")},
+                          {"phase", shown(agent, "phase")},
+                          {"message", shown(agent, "message")},
+                          {"template", shown(agent, "template")},
+                          {"model", shown(agent, "model")},
+                          {"plan", shown(agent, "plan")},
+                          {"version", shown(agent, "openclawVersion")},
+                          {"image", shown(agent, "image")},
+                          {"url", shown(agent, "url")},
+                          {"started", shown(agent, "startedAt")},
+                          {"generation", shown(agent, "generation")},
+                          {"observed", shown(agent, "observedGeneration")}});
+  std::vector<std::vector<std::string>> rows;
+  for (const auto& condition : member(agent, "conditions")) {
+    rows.push_back({shown(condition, "type"), shown(condition, "status"), shown(condition, "reason"),
+                    shown(condition, "message")});
+  }
+  if (!rows.empty())
+    client.io.out << "\n" << table({"CONDITION", "STATUS", "REASON", "MESSAGE"}, rows, client.io.width);
+  return {};
+}
+
+Result<void> lifecycle(Client client, const std::string& id, const std::string& verb, std::optional<int> wait_seconds) {
+  std::string path = "/api/instance/" + http::url_encode(id) + "/" + verb;
+  if (wait_seconds) path += query({{"wait", std::to_string(*wait_seconds)}});
+  CREEL_TRY(const Json answer, client.api.call("POST", path, Json::object(), kLifecycleDeadline));
+  if (client.json) {
+    print_json(client.io, answer);
+  } else {
+    const std::string said = shown(answer, "status").empty() ? shown(answer, "message") : shown(answer, "status");
+    client.io.out << printable(id + ": " + said) << "\n";
+  }
+  return {};
+}
+
+Result<void> show_logs(Client client, const std::string& id, int limit, const std::string& level, bool follow) {
+  if (!follow) {
+    CREEL_TRY(
+        const Json answer,
+        client.api.call("GET", agent_path(id) + "/logs" + query({{"limit", std::to_string(limit)}, {"level", level}}),
+                        nullptr, kReadDeadline));
+    if (client.json) {
+      print_json(client.io, answer);
+    } else {
+      for (const auto& line : member(answer, "logs")) print_log(client.io, line);
+    }
+    return {};
+  }
+  const auto sink = [&client](const ServerEvent& event) {
+    if (event.name != "message") return event.name != "end";
+    const Json line = Json::parse(event.data, nullptr, /*allow_exceptions=*/false);
+    if (client.json) {
+      client.io.out << event.data << "\n";
+    } else if (line.is_object()) {
+      print_log(client.io, line);
+    }
+    client.io.out.flush();
+    return client.io.out.good();  // not when the reader of a pipe has left
+  };
+  return client.api.follow(
+      agent_path(id) + "/logs" + query({{"follow", "true"}, {"limit", std::to_string(limit)}, {"level", level}}), sink);
+}
+
+Result<void> show_stats(Client client, const std::string& id) {
+  CREEL_TRY(const Json answer, client.api.call("GET", agent_path(id) + "/stats", nullptr, kReadDeadline));
+  if (client.json) {
+    print_json(client.io, answer);
+    return {};
+  }
+  const Json& stats = member(answer, "stats");
+  client.io.out << pairs({{"status", shown(stats, "status")},
+                          {"cpu", shown(stats, "cpu")},
+                          {"memory", shown(stats, "memory")},
+                          {"memory %", shown(stats, "memoryPercent")},
+                          {"network", shown(stats, "network")},
+                          {"pids", shown(stats, "pids")},
+                          {"uptime", shown(stats, "uptimeFormatted")},
+                          {"sampled", shown(stats, "sampledAt")}});
+  if (shown(answer, "status") == "mock")
+    client.io.err << "The engine cannot be asked now; these are the last recorded values.\n";
+  return {};
+}
+
+Result<void> show_plan(Client client, const std::string& id) {
+  CREEL_TRY(const Json answer, client.api.call("GET", agent_path(id) + "/plan", nullptr, kReadDeadline));
+  if (client.json) {
+    print_json(client.io, answer);
+    return {};
+  }
+  client.io.out << pairs({{"desired", shown(answer, "desired")},
+                          {"phase", shown(answer, "phase")},
+                          {"message", shown(answer, "message")},
+                          {"next attempt", shown(answer, "nextAttempt")}});
+  // One action a line: the line breaks are the plan's own.
+  const std::string plan = shown(answer, "plan");
+  for (std::size_t at = 0; at < plan.size();) {
+    const auto end = std::min(plan.find('\n', at), plan.size());
+    client.io.out << printable(plan.substr(at, end - at)) << "\n";
+    at = end + 1;
+  }
+  if (plan.empty()) client.io.out << "nothing to do\n";
+  return {};
+}
+
+Result<void> delete_agent(Client client, const std::string& id, bool purge) {
+  CREEL_TRY(const Json answer, client.api.call("DELETE", agent_path(id) + query({{"purge", purge ? "true" : ""}}),
+                                               nullptr, kLifecycleDeadline));
+  if (client.json) {
+    print_json(client.io, answer);
+  } else {
+    client.io.out << printable(id) << ": deleted"
+                  << (purge ? ", its data too" : "; its data is kept for the retention time") << "\n";
+  }
+  return {};
+}
+
+Result<void> chat(Client client, const std::string& id, const std::string& message, const std::string& topic) {
+  Json body = {{"agentId", id}, {"message", message}};
+  if (!topic.empty()) body["topic"] = topic;
+  CREEL_TRY(const Json answer, client.api.call("POST", "/api/chat", body, kChatDeadline));
+  if (client.json) {
+    print_json(client.io, answer);
+    return {};
+  }
+  // A reply may have several lines; each is made harmless by itself.
+  const std::string reply = shown(answer, "reply");
+  for (std::size_t at = 0; at <= reply.size();) {
+    const auto end = std::min(reply.find('\n', at), reply.size());
+    client.io.out << printable(reply.substr(at, end - at)) << "\n";
+    at = end + 1;
+  }
+  return {};
+}
+
+}  // namespace creel::cli

@@ -1,0 +1,515 @@
+#include "controller/config/config.hpp"
+
+#include <arpa/inet.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <charconv>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <system_error>
+
+#include "controller/config/yaml.hpp"
+
+#ifndef CREEL_DEFAULT_SHARE_DIR
+#error "the build says where the shipped templates are installed"
+#endif
+
+extern char** environ;
+
+namespace creel::config {
+namespace {
+
+namespace fs = std::filesystem;
+using std::chrono::seconds;
+
+// --- checks: each says in `message` what to write instead; the caller puts the place in front -----------------------
+
+Result<void> wrong(const std::string& what) { return invalid("", what); }
+
+std::string trim(std::string_view text) {
+  const auto blank = [](char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r'; };
+  while (!text.empty() && blank(text.front())) text.remove_prefix(1);
+  while (!text.empty() && blank(text.back())) text.remove_suffix(1);
+  return std::string{text};
+}
+
+std::vector<std::string> split_list(std::string_view text) {
+  std::vector<std::string> result;
+  for (;;) {
+    const auto comma = text.find(',');
+    if (auto element = trim(text.substr(0, comma)); !element.empty()) result.push_back(std::move(element));
+    if (comma == std::string_view::npos) return result;
+    text.remove_prefix(comma + 1);
+  }
+}
+
+bool only(std::string_view text, bool (*allowed)(char)) {
+  return !text.empty() && std::all_of(text.begin(), text.end(), allowed);
+}
+
+bool slug_character(char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-'; }
+
+Result<bool> parse_bool(const std::string& text) {
+  for (const char* word : {"true", "1", "yes", "on"}) {
+    if (text == word) return true;
+  }
+  for (const char* word : {"false", "0", "no", "off"}) {
+    if (text == word) return false;
+  }
+  return invalid("", "\"" + text + "\" is neither true nor false");
+}
+
+Result<int> parse_int(const std::string& text, int least, int most) {
+  int number = 0;
+  const auto [end, problem] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (problem != std::errc{} || end != text.data() + text.size() || number < least || number > most) {
+    return invalid(
+        "", "\"" + text + "\" is not a whole number from " + std::to_string(least) + " to " + std::to_string(most));
+  }
+  return number;
+}
+
+Result<seconds> parse_seconds(const std::string& text, seconds least, seconds most) {
+  CREEL_TRY(const auto duration, parse_duration(text));
+  const auto whole = std::chrono::duration_cast<seconds>(duration);
+  if (whole != duration || whole < least || whole > most) {
+    return invalid("", "\"" + text + "\" is not between " + std::to_string(least.count()) + " and " +
+                           std::to_string(most.count()) + " seconds");
+  }
+  return whole;
+}
+
+Result<std::string> parse_path(const std::string& text) {
+  std::error_code problem;
+  const fs::path absolute = fs::absolute(text, problem);
+  if (problem) return invalid("", "the path \"" + text + "\" cannot be made absolute: " + problem.message());
+  std::string path = absolute.lexically_normal().string();
+  while (path.size() > 1 && path.back() == '/') path.pop_back();
+  return path;
+}
+
+Result<std::string> parse_url(const std::string& text, std::initializer_list<std::string_view> schemes) {
+  for (const auto scheme : schemes) {
+    const std::string prefix = std::string{scheme} + "://";
+    const bool visible = std::none_of(text.begin(), text.end(), [](unsigned char c) { return c <= ' ' || c == 0x7f; });
+    if (!text.starts_with(prefix) || !visible) continue;
+    std::string url = text;
+    while (url.ends_with('/')) url.pop_back();
+    if (url.size() > prefix.size() && url[prefix.size()] != '/') return url;
+  }
+  std::string list;
+  for (const auto scheme : schemes) list += (list.empty() ? "" : " or ") + std::string{scheme} + "://";
+  return invalid("", "this is not a URL; it must begin with " + list + " and name a host");
+}
+
+Result<std::string> parse_docker_host(const std::string& text) {
+  if (text.starts_with("unix://")) {
+    if (text.size() > 8 && text[7] == '/') return text;
+    return invalid("", "\"" + text + "\" names no socket; write unix:///var/run/docker.sock");
+  }
+  if (text.starts_with("tcp://")) {
+    std::string rest = text.substr(6);
+    while (rest.ends_with('/')) rest.pop_back();
+    CREEL_TRY(const auto address, parse_host_port(rest));
+    return "tcp://" + address.str();
+  }
+  return invalid(
+      "", "\"" + text + "\" is not supported; write unix:///PATH or tcp://HOST:PORT (for ssh, forward the socket)");
+}
+
+Result<void> check_network(const std::string& text) {
+  const auto slash = text.find('/');
+  const std::string address = text.substr(0, slash);
+  unsigned char bytes[16];
+  const int bits = inet_pton(AF_INET, address.c_str(), bytes) == 1    ? 32
+                   : inet_pton(AF_INET6, address.c_str(), bytes) == 1 ? 128
+                                                                      : 0;
+  if (bits == 0 || (slash != std::string::npos && !parse_int(text.substr(slash + 1), 0, bits))) {
+    return wrong("\"" + text + "\" is neither an IP address nor a network such as 10.0.0.0/8");
+  }
+  return {};
+}
+
+// 32 bytes in base64: 43 digits, and "=" if one likes. The value itself must not appear in the error.
+Result<void> check_master_key(const std::string& given) {
+  const std::string text = trim(given);
+  const auto digit = [](char c) {
+    return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '+' || c == '/';
+  };
+  const bool size = text.size() == 43 || (text.size() == 44 && text.back() == '=');
+  const bool form = size && std::all_of(text.begin(), text.begin() + 43, digit);
+  return form ? Result<void>{} : wrong("the key is not 32 bytes in base64; make one with: openssl rand -base64 32");
+}
+
+// --- the table ------------------------------------------------------------------------------------------------------
+
+struct Context {
+  const Sources& sources;
+  const Config& config;  // what the settings above have set
+};
+
+using Fallback = Result<std::string> (*)(const Context&);
+using Apply = Result<void> (*)(Config&, const std::string&);
+
+struct Entry {
+  const char* variable;
+  const char* shown_fallback;  // for people
+  Fallback fallback;           // "" = leave the field as it is
+  Apply apply;                 // never called with ""
+  const char* help;
+  bool secret = false;
+};
+
+std::string from(const Environment& environment, const char* name) {
+  const auto found = environment.find(name);
+  return found == environment.end() ? std::string{} : found->second;
+}
+
+// What a client on this machine uses to reach a listener: a wildcard is not an address to connect to.
+std::string reachable(HostPort address) {
+  if (address.host == "0.0.0.0") address.host = "127.0.0.1";
+  if (address.host == "::") address.host = "::1";
+  return address.str();
+}
+
+Result<std::string> default_state_dir(const Context& context) {
+  if (context.sources.root) return std::string{"/var/lib/creel"};
+  // The XDG specification: a relative value is to be ignored.
+  if (const auto xdg = from(context.sources.environment, "XDG_STATE_HOME"); xdg.starts_with('/')) return xdg + "/creel";
+  if (const auto home = from(context.sources.environment, "HOME"); home.starts_with('/'))
+    return home + "/.local/state/creel";
+  return invalid("", "there is no home folder to keep state in; set CREEL_STATE_DIR");
+}
+
+bool holds_plans(const fs::path& share) {
+  std::error_code problem;
+  return fs::is_regular_file(share / "templates" / "plans.yaml", problem);
+}
+
+// Where it was installed to, else the source checkout that build/<preset>/creel lies in.
+Result<std::string> default_share_dir(const Context& context) {
+  const fs::path installed = CREEL_DEFAULT_SHARE_DIR;
+  if (!holds_plans(installed) && !context.sources.executable.empty()) {
+    const fs::path checkout = (fs::path(context.sources.executable).parent_path() / "../..").lexically_normal();
+    if (holds_plans(checkout)) return parse_path(checkout.string());
+  }
+  return installed.string();
+}
+
+Result<std::string> unset(const Context&) { return std::string{}; }
+
+// A fallback that is just a text; the lambda holds nothing, so that it fits a plain table.
+#define FALLBACK(text) text, [](const Context&) -> Result<std::string> { return std::string{text}; }
+#define NO_FALLBACK "", unset
+// Parses the value and puts it into the field.
+#define SET(field, ...)                                          \
+  [](Config& config, const std::string& value) -> Result<void> { \
+    CREEL_TRY(config.field, __VA_ARGS__);                        \
+    return {};                                                   \
+  }
+#define SET_TEXT(field)                                          \
+  [](Config& config, const std::string& value) -> Result<void> { \
+    config.field = value;                                        \
+    return {};                                                   \
+  }
+
+const Entry kEntries[] = {
+    {"CREEL_LISTEN", FALLBACK("127.0.0.1:8080"), SET(listen, parse_host_port(value)), "address of the REST API"},
+    {"CREEL_GATEWAY_LISTEN", FALLBACK("127.0.0.1:10000"), SET(gateway_listen, parse_host_port(value)),
+     "address of the proxy to the agents' gateways"},
+    {"CREEL_GATEWAY_URL", "ws://<CREEL_GATEWAY_LISTEN>",
+     [](const Context& context) -> Result<std::string> { return "ws://" + reachable(context.config.gateway_listen); },
+     SET(gateway_url, parse_url(value, {"ws", "wss"})), "what clients are told to reach agents at"},
+    {"DATABASE_URL", NO_FALLBACK, SET_TEXT(database_url),
+     "PostgreSQL; not set: a private cluster in the state folder. A password belongs into the environment, not the "
+     "flag"},
+    {"CREEL_POSTGRES_USER", "postgres, when started by root", unset,
+     [](Config& config, const std::string& value) -> Result<void> {
+       if (value == "root") return wrong("PostgreSQL refuses to run as root; name an unprivileged account");
+       config.postgres_user = value;
+       return {};
+     },
+     "account that the private cluster runs as"},
+    {"CREEL_STATE_DIR", "/var/lib/creel for root, else ~/.local/state/creel", default_state_dir,
+     SET(state_dir, parse_path(value)), "folder of everything that is kept"},
+    {"CREEL_SHARE_DIR", "where Creel is installed", default_share_dir, SET(share_dir, parse_path(value)),
+     "folder that holds the shipped templates/"},
+    {"CREEL_TEMPLATES", NO_FALLBACK, SET(templates, parse_path(value)), "folder of your own templates"},
+    {"CREEL_DEFAULT_TEMPLATE", FALLBACK("openclaw"),
+     [](Config& config, const std::string& value) -> Result<void> {
+       if (value.size() > 32 || !only(value, slug_character))
+         return wrong("\"" + value + "\" is not a template name ([a-z0-9-], at most 32)");
+       config.default_template = value;
+       return {};
+     },
+     "template of an agent that names none"},
+    {"CREEL_CONTROLLER_ID", FALLBACK("creel"),
+     [](Config& config, const std::string& value) -> Result<void> {
+       if (value.size() > 32 || !only(value, slug_character) || value.front() == '-' || value.back() == '-') {
+         return wrong("\"" + value + "\" is not an id; use 1 to 32 of [a-z0-9-], not beginning or ending with a dash");
+       }
+       config.controller_id = value;
+       return {};
+     },
+     "two controllers with different ids share an engine without touching each other's objects"},
+    {"CREEL_MASTER_KEY", NO_FALLBACK,
+     [](Config& config, const std::string& value) -> Result<void> {
+       CREEL_CHECK(check_master_key(value));
+       config.master_key = value;
+       return {};
+     },
+     "key that secrets are sealed with: 32 bytes in base64", true},
+    {"CREEL_MASTER_KEY_FILE", "<CREEL_STATE_DIR>/master.key",
+     [](const Context& context) -> Result<std::string> { return context.config.state_dir + "/master.key"; },
+     SET(master_key_file, parse_path(value)), "file that holds it; made on first start"},
+    {"CREEL_LOG", FALLBACK("text"),
+     [](Config& config, const std::string& value) -> Result<void> {
+       if (value != "text" && value != "json") return wrong("\"" + value + "\" is neither text nor json");
+       config.log = value == "json" ? LogFormat::json : LogFormat::text;
+       return {};
+     },
+     "log format: text or json"},
+    {"CREEL_RESYNC_SECONDS", FALLBACK("60"), SET(resync, parse_seconds(value, seconds{1}, seconds{86'400})),
+     "how often every agent is looked at, whatever notifications say"},
+    {"CREEL_STATS_SECONDS", FALLBACK("10"), SET(stats, parse_seconds(value, seconds{1}, seconds{3600})),
+     "how often running agents are measured"},
+    {"CREEL_VOLUME_RETENTION", FALLBACK("7d"),
+     SET(volume_retention, parse_seconds(value, seconds{0}, seconds{3650LL * 86'400})),
+     "how long a deleted agent's volume is kept"},
+    {"CREEL_METRICS", FALLBACK("true"), SET(metrics, parse_bool(value)), "serve /metrics"},
+    {"DOCKER_HOST", FALLBACK("unix:///var/run/docker.sock"), SET(docker_host, parse_docker_host(value)), "the engine"},
+    {"DOCKER_TLS_VERIFY", FALLBACK("false"), SET(docker_tls_verify, parse_bool(value)),
+     "check the engine's certificate (tcp://)"},
+    {"DOCKER_CERT_PATH", "~/.docker when DOCKER_TLS_VERIFY is on",
+     [](const Context& context) -> Result<std::string> {
+       const auto home = from(context.sources.environment, "HOME");
+       return context.config.docker_tls_verify && home.starts_with('/') ? home + "/.docker" : std::string{};
+     },
+     SET(docker_cert_path, parse_path(value)), "folder with ca.pem, cert.pem and key.pem"},
+    {"OPENCLAW_IMAGE", "the template's", unset, SET_TEXT(openclaw_image), "image of the openclaw template"},
+    {"CREEL_IMAGE_ALLOWLIST", "each template's own repositories", unset,
+     [](Config& config, const std::string& value) -> Result<void> {
+       config.image_allowlist = split_list(value);
+       return {};
+     },
+     "image repositories an update may name, separated by commas"},
+    {"AGENTS_DOMAIN", FALLBACK("agents.localhost"),
+     [](Config& config, const std::string& value) -> Result<void> {
+       const auto allowed = [](char c) { return slug_character(c) || c == '.'; };
+       if (value.size() > 200 || !only(value, allowed) || value.front() == '.' || value.back() == '.') {
+         return wrong("\"" + value + "\" is not a lower-case domain name such as agents.example.com");
+       }
+       config.agents_domain = value;
+       return {};
+     },
+     "domain under which each agent has a name"},
+    {"AGENTS_URL_SCHEME", FALLBACK("https"),
+     [](Config& config, const std::string& value) -> Result<void> {
+       if (value != "http" && value != "https") return wrong("\"" + value + "\" is neither http nor https");
+       config.agents_url_scheme = value;
+       return {};
+     },
+     "scheme of the agents' URLs"},
+    {"AGENTS_URL_PORT", "the scheme's own", unset,
+     [](Config& config, const std::string& value) -> Result<void> {
+       CREEL_TRY(const int port, parse_int(value, 1, 65535));
+       config.agents_url_port = static_cast<std::uint16_t>(port);
+       return {};
+     },
+     "port in the agents' URLs"},
+    {"ADMIN_EMAILS", NO_FALLBACK,
+     [](Config& config, const std::string& value) -> Result<void> {
+       config.admin_emails = split_list(value);
+       for (auto& email : config.admin_emails) {
+         if (email.find('@') == std::string::npos) return wrong("\"" + email + "\" is not an e-mail address");
+         std::transform(email.begin(), email.end(), email.begin(),
+                        [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+       }
+       return {};
+     },
+     "users that are administrators, separated by commas"},
+    {"CREEL_SIGNUP", FALLBACK("false"), SET(signup, parse_bool(value)), "let people make their own account"},
+    {"CREEL_CHAT_WAIT", FALLBACK("60s"), SET(chat_wait, parse_seconds(value, seconds{1}, seconds{600})),
+     "how long a chat request waits for the reply"},
+    {"CREEL_TRUSTED_PROXIES", NO_FALLBACK,
+     [](Config& config, const std::string& value) -> Result<void> {
+       config.trusted_proxies = split_list(value);
+       for (const auto& network : config.trusted_proxies) CREEL_CHECK(check_network(network));
+       return {};
+     },
+     "addresses or networks whose X-Forwarded-For is believed, separated by commas"},
+    {"CREEL_RATE_LIMIT_PROVISION", FALLBACK("5"), SET(rate_limit_provision, parse_int(value, 0, 1'000'000)),
+     "requests a minute and address to /api/provision; 0 = no limit"},
+    {"CREEL_RATE_LIMIT_CHAT", FALLBACK("60"), SET(rate_limit_chat, parse_int(value, 0, 1'000'000)),
+     "the same for chat"},
+    {"CREEL_RATE_LIMIT_INSTANCE", FALLBACK("30"), SET(rate_limit_instance, parse_int(value, 0, 1'000'000)),
+     "the same for /api/instance/*"},
+    {"CREEL_RATE_LIMIT_API", FALLBACK("300"), SET(rate_limit_api, parse_int(value, 0, 1'000'000)),
+     "the same for all of /api/*"},
+    {"MUX_TOKEN_ID", NO_FALLBACK, SET_TEXT(mux_token_id), "Mux access for live streams"},
+    {"MUX_TOKEN_SECRET", NO_FALLBACK, SET_TEXT(mux_token_secret), "its secret", true},
+    {"MUX_BASE_URL", FALLBACK("https://api.mux.com"), SET(mux_base_url, parse_url(value, {"https", "http"})),
+     "where Mux is"},
+    {"STRIPE_WEBHOOK_SECRET", NO_FALLBACK, SET_TEXT(stripe_webhook_secret), "key that Stripe signs webhooks with",
+     true},
+    // The URL of an RPC provider usually holds the account's key.
+    {"ETH_RPC_URL", NO_FALLBACK, SET(eth_rpc_url, parse_url(value, {"https", "http"})),
+     "Ethereum node for verifications", true},
+    {"BASE_RPC_URL", NO_FALLBACK, SET(base_rpc_url, parse_url(value, {"https", "http"})), "Base node for verifications",
+     true},
+    {"CREEL_URL", "http://<CREEL_LISTEN>",
+     [](const Context& context) -> Result<std::string> { return "http://" + reachable(context.config.listen); },
+     SET(url, parse_url(value, {"http", "https"})), "the API that client commands call"},
+    {"CREEL_API_KEY", NO_FALLBACK, SET_TEXT(api_key), "the key they call it with", true},
+};
+
+#undef FALLBACK
+#undef NO_FALLBACK
+#undef SET
+#undef SET_TEXT
+
+std::string key_of(std::string_view variable) {
+  if (variable.starts_with("CREEL_")) variable.remove_prefix(6);
+  std::string key{variable};
+  std::transform(key.begin(), key.end(), key.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  return key;
+}
+
+std::string flag_of(const Entry& entry) {
+  if (entry.secret) return {};
+  std::string flag = "--" + key_of(entry.variable);
+  std::replace(flag.begin(), flag.end(), '_', '-');
+  return flag;
+}
+
+// --- the file -------------------------------------------------------------------------------------------------------
+
+struct FileValue {
+  std::string value;
+  std::string place;  // "creel.yaml:3"
+};
+
+Result<std::map<std::string, FileValue>> read_values(const std::string& path) {
+  return guarded([&]() -> Result<std::map<std::string, FileValue>> {
+    std::map<std::string, FileValue> values;
+    const YamlFile file{path};
+    if (!file.root().IsDefined() || file.root().IsNull()) return values;
+    for (const auto& [key, node] : pairs(file, file.root(), "")) {
+      const bool known = std::any_of(settings().begin(), settings().end(),
+                                     [&, &name = key](const Setting& s) { return s.key == name; });
+      if (!known) file.refuse(node, key, "is not a setting; `creel config` lists them all");
+      std::string value;
+      if (node.IsSequence()) {
+        for (const auto& element : node) value += (value.empty() ? "" : ",") + scalar_text(file, element, key);
+      } else {
+        value = scalar_text(file, node, key);
+      }
+      values[key] = FileValue{value, path + ":" + std::to_string(node.Mark().line + 1)};
+    }
+    return values;
+  });
+}
+
+std::string shown(const Origin& origin, bool secret) {
+  if (origin.value.empty()) return {};
+  if (secret) return "********";
+  return origin.variable == "DATABASE_URL" ? mask_database_url(origin.value) : origin.value;
+}
+
+}  // namespace
+
+const std::vector<Setting>& settings() {
+  static const std::vector<Setting> all = [] {
+    std::vector<Setting> result;
+    for (const auto& entry : kEntries) {
+      result.push_back(
+          {entry.variable, key_of(entry.variable), flag_of(entry), entry.shown_fallback, entry.help, entry.secret});
+    }
+    return result;
+  }();
+  return all;
+}
+
+Result<Loaded> load(const Sources& sources) {
+  std::map<std::string, FileValue> file;
+  if (!sources.file.empty()) {
+    CREEL_TRY(file, read_values(sources.file));
+  }
+  Loaded loaded;
+  for (const auto& entry : kEntries) {
+    Origin origin{entry.variable, {}, "default"};
+    std::string place = entry.variable;
+    // An empty value is the same as none: "DATABASE_URL=" in a unit file means "not set".
+    if (const auto flag = from(sources.flags, entry.variable); !flag.empty()) {
+      origin.value = flag;
+      place = flag_of(entry);
+      origin.source = "flag " + place;
+    } else if (const auto variable = from(sources.environment, entry.variable); !variable.empty()) {
+      origin.value = variable;
+      origin.source = "environment " + place;
+    } else if (const auto found = file.find(key_of(entry.variable));
+               found != file.end() && !found->second.value.empty()) {
+      origin.value = found->second.value;
+      origin.source = found->second.place;
+      place = found->second.place + ": " + found->first;
+    } else {
+      auto fallback = entry.fallback(Context{sources, loaded.config});
+      if (!fallback) return invalid(entry.variable, std::string{entry.variable} + ": " + fallback.error().message);
+      origin.value = *fallback;
+    }
+    if (!origin.value.empty()) {
+      if (auto applied = entry.apply(loaded.config, origin.value); !applied) {
+        return invalid(entry.variable, place + ": " + applied.error().message);
+      }
+    }
+    loaded.origins.push_back(std::move(origin));
+  }
+  if (holds_plans(loaded.config.share_dir)) loaded.config.shipped_templates = loaded.config.share_dir + "/templates";
+  return loaded;
+}
+
+std::string Loaded::describe() const {
+  std::size_t key_width = 0, value_width = 0;
+  for (std::size_t i = 0; i < origins.size(); ++i) {
+    key_width = std::max(key_width, settings()[i].key.size());
+    value_width = std::max(value_width, std::min<std::size_t>(shown(origins[i], settings()[i].secret).size(), 40));
+  }
+  std::string text;
+  for (std::size_t i = 0; i < origins.size(); ++i) {
+    const std::string value = shown(origins[i], settings()[i].secret);
+    std::string line = settings()[i].key + std::string(key_width + 2 - settings()[i].key.size(), ' ') + value;
+    line +=
+        std::string(value.size() < value_width ? value_width - value.size() + 2 : 2, ' ') + "# " + origins[i].source;
+    text += line + "\n";
+  }
+  return text;
+}
+
+std::string Loaded::describe_json() const {
+  nlohmann::ordered_json object = nlohmann::ordered_json::object();
+  for (std::size_t i = 0; i < origins.size(); ++i) {
+    object[settings()[i].key] = {{"value", shown(origins[i], settings()[i].secret)}, {"source", origins[i].source}};
+  }
+  return object.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+}
+
+Environment process_environment() {
+  Environment result;
+  for (char** entry = environ; entry != nullptr && *entry != nullptr; ++entry) {
+    const std::string_view text = *entry;
+    if (const auto equals = text.find('='); equals != std::string_view::npos) {
+      result.emplace(text.substr(0, equals), text.substr(equals + 1));
+    }
+  }
+  return result;
+}
+
+std::string executable_path() {
+  std::error_code problem;
+  const fs::path path = fs::read_symlink("/proc/self/exe", problem);
+  return problem ? std::string{} : path.string();
+}
+
+}  // namespace creel::config

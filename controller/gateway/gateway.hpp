@@ -1,0 +1,59 @@
+// Gateways: talks to an agent's own gateway over HTTP, whatever software the agent is. One adapter a kind of gateway
+// (openclaw.*, reference.*); the kind is Template::gateway.
+//
+// An address is "host:port" as last observed; it is only good for the call it is given to. Times: milliseconds.
+// Errors never hold the gateway's token: unavailable (nothing listens there), timeout (no answer by the deadline: the
+// agent may still be at work), cancelled, failed (the gateway or the model behind it says why), invalid (unknown kind).
+// Threads: every method may be called from any thread. probe() blocks up to 2 s, chat_async() not at all.
+#pragma once
+
+#include <functional>
+#include <stop_token>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "controller/core/ports.hpp"
+#include "controller/core/result.hpp"
+
+namespace creel::http {
+class Client;
+}
+
+namespace creel::gateway {
+
+struct ChatRequest {
+  std::string address;      // "172.18.0.5:18789"
+  std::string token;        // the gateway's bearer token
+  std::string session_key;  // the conversation; the same key goes on where it was: "topic:general"
+  std::string message;
+  milliseconds deadline{60'000};
+};
+
+struct ChatReply {
+  std::string text;
+};
+
+class Gateways : public Prober {
+ public:
+  // `client` must outlive this object.
+  explicit Gateways(http::Client& client, milliseconds probe_deadline = milliseconds{2'000})
+      : client_(client), probe_deadline_(probe_deadline) {}
+
+  // 200 = ready. Nothing listening, or any other status = not ready, and why. No answer in time = nullopt.
+  ProbeAnswer probe(const std::string& address, const Readiness& readiness, std::stop_token stop) override;
+
+  // Sends one message and calls `done` exactly once, on the HTTP client's thread (or on the calling one when the kind
+  // is unknown): it must not block.
+  void chat_async(const std::string& kind, ChatRequest request, std::function<void(Result<ChatReply>)> done,
+                  std::stop_token stop = {});
+
+  // "openclaw", "reference".
+  static std::vector<std::string_view> kinds();
+
+ private:
+  http::Client& client_;
+  milliseconds probe_deadline_;
+};
+
+}  // namespace creel::gateway

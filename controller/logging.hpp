@@ -1,0 +1,11 @@
+// Logging: one sink, standard error, one line a message: text for people, JSON for collectors. Set up once, first
+// thing.
+#pragma once
+
+#include "controller/config/config.hpp"
+
+namespace creel {
+
+void set_up_logging(LogFormat format);
+
+}  // namespace creel

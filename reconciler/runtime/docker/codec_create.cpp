@@ -1,0 +1,86 @@
+// What we send: the body that makes a container, and the fingerprint of its isolation.
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "controller/core/ids.hpp"
+#include "reconciler/runtime/docker/codec.hpp"
+#include "reconciler/runtime/docker/isolation.hpp"
+
+namespace creel::docker {
+
+using nlohmann::json;
+
+std::string object_name(const AgentId& agent) { return "creel-" + agent.str(); }
+
+Labels agent_labels(const AgentId& agent, const std::string& controller_id, std::uint64_t generation,
+                    const std::string& spec_hash) {
+  return {{kLabelAgent, agent.str()},
+          {kLabelController, controller_id},
+          {kLabelGeneration, std::to_string(generation)},
+          {kLabelSpecHash, spec_hash}};
+}
+
+std::string label_filter(const std::string& key, const std::string& value) {
+  return json{{"label", json::array({key + "=" + value})}}.dump(-1, ' ', false, json::error_handler_t::replace);
+}
+
+json create_container_body(const op::CreateWorkload& operation, const CreateContext& context) {
+  const WorkloadSpec& spec = operation.spec;
+  const std::string name = object_name(operation.agent);
+  const std::string port = std::to_string(spec.port) + "/tcp";
+  const Labels volume_labels =
+      agent_labels(operation.agent, context.controller_id, operation.generation, operation.spec_hash);
+
+  json host{
+      // Docker itself restarts a process that exits, so that agents live through an outage of the controller.
+      {"RestartPolicy", {{"Name", "unless-stopped"}, {"MaximumRetryCount", 0}}},
+      {"Privileged", false},
+      {"CapDrop", json::array({"ALL"})},
+      {"SecurityOpt", json::array({"no-new-privileges"})},
+      {"ReadonlyRootfs", spec.read_only_root},
+      {"Memory", spec.resources.memory_bytes},
+      {"MemorySwap", spec.resources.memory_bytes},  // equal: no swap
+      {"NanoCpus", spec.resources.nano_cpus},
+      {"PidsLimit", spec.resources.pids},
+      {"Init", spec.init},
+      {"LogConfig", {{"Type", "local"}, {"Config", {{"max-size", "10m"}, {"max-file", "5"}}}}},
+      {"Ulimits", json::array({{{"Name", "nofile"}, {"Soft", spec.nofile}, {"Hard", spec.nofile}}})},
+      {"Mounts",
+       json::array({{{"Type", "volume"},
+                     {"Source", name},
+                     {"Target", spec.state_dir},
+                     {"VolumeOptions", {{"Labels", volume_labels}, {"DriverConfig", {{"Name", "local"}}}}}}})},
+      {"NetworkMode", context.network},
+  };
+  if (!spec.tmpfs.empty()) host["Tmpfs"] = spec.tmpfs;
+  if (context.publish_loopback && spec.port != 0) {
+    host["PortBindings"] = {{port, json::array({{{"HostIp", "127.0.0.1"}, {"HostPort", ""}}})}};
+  }
+
+  Labels labels = volume_labels;
+  labels[kLabelPort] = std::to_string(spec.port);
+  labels[kLabelIsolation] = isolation_fingerprint(host, spec.user, context.limits_swap, context.limits_pids);
+
+  json body{
+      {"Image", spec.image},
+      {"User", spec.user},
+      {"Labels", labels},
+      {"StopTimeout", spec.stop_grace_seconds},
+      // An image's own health check runs a process in the container each time; readiness is asked over HTTP instead.
+      {"Healthcheck", {{"Test", json::array({"NONE"})}}},
+      {"HostConfig", host},
+      {"NetworkingConfig", {{"EndpointsConfig", {{context.network, json::object()}}}}},
+  };
+  if (!spec.entrypoint.empty()) body["Entrypoint"] = spec.entrypoint;
+  if (!spec.command.empty()) body["Cmd"] = spec.command;
+  if (!spec.working_dir.empty()) body["WorkingDir"] = spec.working_dir;
+  if (spec.port != 0) body["ExposedPorts"] = {{port, json::object()}};
+  if (!spec.env.empty()) {
+    json env = json::array();
+    for (const auto& [key, value] : spec.env) env.push_back(key + "=" + value);
+    body["Env"] = env;
+  }
+  return body;
+}
+
+}  // namespace creel::docker

@@ -1,0 +1,336 @@
+#include "reconciler/runtime/docker/docker_runtime.hpp"
+
+#include <spdlog/spdlog.h>
+
+#include <charconv>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "reconciler/runtime/docker/codec.hpp"
+#include "reconciler/runtime/docker/docker_logs.hpp"
+#include "reconciler/runtime/docker/image.hpp"
+#include "reconciler/runtime/docker/tar.hpp"
+
+namespace creel::docker {
+
+using std::chrono::seconds;
+
+namespace {
+
+constexpr std::chrono::milliseconds kRemovalDeadline{60'000};
+
+std::int64_t now_seconds() { return std::chrono::duration_cast<seconds>(system_now().time_since_epoch()).count(); }
+
+// "1000:1000" or "1000"; nullopt for names, which only the image can resolve.
+std::optional<Owner> parse_owner(const std::string& user) {
+  Owner owner;
+  const char* const end = user.data() + user.size();
+  const auto uid = std::from_chars(user.data(), end, owner.uid);
+  if (uid.ec != std::errc{} || owner.uid < 0) return std::nullopt;
+  if (uid.ptr == end) {
+    owner.gid = owner.uid;
+    return owner;
+  }
+  if (*uid.ptr != ':') return std::nullopt;
+  const auto gid = std::from_chars(uid.ptr + 1, end, owner.gid);
+  if (gid.ec != std::errc{} || gid.ptr != end || owner.gid < 0) return std::nullopt;
+  return owner;
+}
+
+Error foreign(const char* kind, const std::string& name, const Labels& labels) {
+  const std::string owner = label(labels, kLabelController);
+  return Error{ErrorKind::conflict, std::string{"the "} + kind + " " + name + " is not this controller's: " +
+                                        (owner.empty() ? "it carries no label of Creel" : "it belongs to " + owner)};
+}
+
+bool is(const Error& error, ErrorKind kind) { return error.kind == kind; }
+
+// To the caller of an operation "invalid" would mean that the owner's input is wrong; here the engine refused the
+// whole.
+Error refused(Error error) {
+  if (error.kind == ErrorKind::invalid) error.kind = ErrorKind::failed;
+  return error;
+}
+
+seconds grace_of(std::int64_t grace_seconds) { return seconds{std::max<std::int64_t>(0, grace_seconds)}; }
+
+}  // namespace
+
+DockerRuntime::DockerRuntime(Engine& engine, RuntimeOptions options)
+    : engine_(engine),
+      options_(std::move(options)),
+      networks_(engine, options_.controller_id),
+      pulls_([&engine](const std::string& image, const PullPool::Progress& progress,
+                       std::stop_token stop) { return engine.image_pull(image, progress, std::move(stop)); },
+             options_.parallel_pulls) {}
+
+bool DockerRuntime::publishes() const {
+  if (options_.publish_loopback == Publish::automatic) return !engine_.is_unix_socket();
+  return options_.publish_loopback == Publish::always;
+}
+
+// --- observe ---
+
+Result<Observed> DockerRuntime::observe(const AgentId& agent, const std::string& image, std::stop_token stop) {
+  const std::string name = object_name(agent);
+  Observed observed;
+  std::optional<Error> container_error;
+  std::optional<Error> volume_error;
+  std::optional<Error> image_error;
+
+  const auto container = engine_.container_inspect(name, stop);
+  if (container) {
+    observed.workload_presence = Presence::present;
+    observed.workload = observe_container(*container, agent, options_.controller_id);
+  } else if (is(container.error(), ErrorKind::not_found)) {
+    observed.workload_presence = Presence::absent;
+  } else {
+    container_error = container.error();
+    // Nobody there: the other questions would only repeat that, at the price of a deadline each.
+    if (is(*container_error, ErrorKind::unavailable) || is(*container_error, ErrorKind::cancelled))
+      return *container_error;
+  }
+
+  const auto volume = engine_.volume_inspect(name, stop);
+  if (volume) {
+    observed.storage_presence = Presence::present;
+    observed.storage_ours = is_ours(volume->labels, agent, options_.controller_id);
+  } else if (is(volume.error(), ErrorKind::not_found)) {
+    observed.storage_presence = Presence::absent;
+  } else {
+    volume_error = volume.error();
+  }
+
+  if (container && container->state == ContainerState::running && container->image == image) {
+    observed.image = ImageState::present;
+    observed.image_id = container->image_id;
+  } else if (!image.empty()) {
+    observe_image(image, stop, observed, image_error);
+  }
+
+  for (const auto* error : {&container_error, &volume_error, &image_error}) {
+    if (*error && is(**error, ErrorKind::cancelled)) return **error;
+  }
+  if (container_error && volume_error) return *container_error;
+  for (const auto* error : {&image_error, &volume_error, &container_error}) {
+    if (*error) observed.error = (*error)->message;
+  }
+  observed.at = system_now();
+  return observed;
+}
+
+void DockerRuntime::observe_image(const std::string& image, std::stop_token stop, Observed& observed,
+                                  std::optional<Error>& error) {
+  const auto pull = pulls_.state(image);
+  if (pull && pull->under_way) {
+    observed.image = ImageState::pulling;
+    observed.image_message = pull->message;
+    return;
+  }
+  const auto found = engine_.image_inspect(image, stop);
+  if (found) {
+    observed.image = ImageState::present;
+    observed.image_id = found->id;
+  } else if (is(found.error(), ErrorKind::invalid)) {  // not a reference: no pull will help
+    observed.image = ImageState::failed;
+    observed.image_message = found.error().message;
+  } else if (!is(found.error(), ErrorKind::not_found)) {
+    error = found.error();
+  } else {
+    observed.image = pull ? ImageState::failed : ImageState::absent;
+    observed.image_message = pull ? pull->message : "";
+  }
+}
+
+// --- apply ---
+
+Result<std::string> DockerRuntime::apply(const Operation& operation, std::stop_token stop) {
+  auto result = std::visit([&](const auto& op) { return carry_out(op, stop); }, operation);
+  if (!result) return refused(std::move(result).error());
+  return result;
+}
+
+Result<ContainerInfo> DockerRuntime::own_container(const AgentId& agent, const std::string& runtime_id,
+                                                   std::stop_token stop) {
+  CREEL_TRY(ContainerInfo info, engine_.container_inspect(runtime_id, stop));
+  // The engine also finds by name and by prefix of an id; only that very container is meant.
+  if (info.id != runtime_id) return Error{ErrorKind::not_found, "there is no container " + runtime_id};
+  if (!is_ours(info.labels, agent, options_.controller_id)) return foreign("container", info.name, info.labels);
+  return info;
+}
+
+Result<std::string> DockerRuntime::carry_out(const op::PullImage& operation, std::stop_token) {
+  CREEL_CHECK(parse_image_reference(operation.image));
+  pulls_.start(operation.image);
+  return std::string{};
+}
+
+Result<std::string> DockerRuntime::create_or_find(const op::CreateWorkload& operation, std::stop_token stop) {
+  const std::string name = object_name(operation.agent);
+  CREEL_TRY(const EngineInfo about, engine_.cached_info(stop));
+  CREEL_TRY(const VolumeInfo volume,
+            engine_.volume_create(
+                name, agent_labels(operation.agent, options_.controller_id, operation.generation, operation.spec_hash),
+                stop));
+  if (!is_ours(volume.labels, operation.agent, options_.controller_id)) return foreign("volume", name, volume.labels);
+
+  CREEL_TRY(const std::string network, networks_.acquire(stop));
+  const CreateContext context{options_.controller_id, network, publishes(), about.limits_swap, about.limits_pids};
+  auto created = engine_.container_create(name, create_container_body(operation, context), stop);
+  if (created || !is(created.error(), ErrorKind::conflict)) return created;
+
+  // The name is taken: by the container of an earlier try whose answer was lost, or by something else.
+  CREEL_TRY(const ContainerInfo other, engine_.container_inspect(name, stop));
+  if (!is_ours(other.labels, operation.agent, options_.controller_id)) return foreign("container", name, other.labels);
+  if (label(other.labels, kLabelSpecHash) != operation.spec_hash) {
+    return Error{ErrorKind::conflict, "the container " + name + " exists already, made from another specification"};
+  }
+  return other.id;
+}
+
+Result<std::string> DockerRuntime::carry_out(const op::CreateWorkload& operation, std::stop_token stop) {
+  CREEL_TRY(const std::string id, create_or_find(operation, stop));
+  // From here on a failure leaves the container as created: the next pass delivers the files before it starts it.
+  CREEL_CHECK(deliver(id, operation.spec.state_dir, operation.files, &operation.spec.user, stop));
+  return id;
+}
+
+// A fresh volume takes owner and mode from the image's folder of that name, and is root's when the image has none: an
+// agent that cannot write its state then looks healthy and fails at the first chat. So the root is always written, too,
+// and looked at afterwards.
+Result<void> DockerRuntime::deliver(const std::string& runtime_id, const std::string& state_dir,
+                                    const std::vector<VolumeFile>& files, const std::string* user,
+                                    std::stop_token stop) {
+  std::optional<Owner> root;
+  if (user != nullptr) {
+    root = parse_owner(*user);
+    if (!root && !files.empty()) root = Owner{files.front().uid, files.front().gid};
+  }
+  if (files.empty() && !root) return {};
+  CREEL_TRY(std::string archive, delivery_archive(files, root, now_seconds()));
+  CREEL_CHECK(engine_.archive_put(runtime_id, state_dir, std::move(archive), stop));
+  if (!root) return {};
+  // The engine sets the owner before the mode: where the mode is right, so is the owner.
+  CREEL_TRY(const PathStat stat, engine_.archive_stat(runtime_id, state_dir, stop));
+  if (!stat.is_directory || stat.mode != 0700) {
+    return Error{ErrorKind::failed, "the engine did not give the agent's volume to its user"};
+  }
+  return {};
+}
+
+Result<std::string> DockerRuntime::carry_out(const op::DeliverFiles& operation, std::stop_token stop) {
+  CREEL_CHECK(own_container(operation.agent, operation.runtime_id, stop));
+  CREEL_CHECK(deliver(operation.runtime_id, operation.state_dir, operation.files, nullptr, stop));
+  return std::string{};
+}
+
+Result<void> DockerRuntime::unpause(const ContainerInfo& info, std::stop_token stop) {
+  if (info.state != ContainerState::paused) return {};
+  return engine_.container_unpause(info.id, stop);
+}
+
+Result<std::string> DockerRuntime::carry_out(const op::StartWorkload& operation, std::stop_token stop) {
+  CREEL_TRY(const ContainerInfo info, own_container(operation.agent, operation.runtime_id, stop));
+  CREEL_CHECK(unpause(info, stop));
+  auto started = engine_.container_start(operation.runtime_id, stop);
+  if (!started && is(started.error(), ErrorKind::not_found) && networks_.ensure(info.network_mode, stop)) {
+    // The container was there a moment ago: it is the network that somebody removed. The container remembers the id of
+    // the old one until it is attached to the new one of the same name.
+    CREEL_CHECK(engine_.network_connect(info.network_mode, operation.runtime_id, stop));
+    started = engine_.container_start(operation.runtime_id, stop);
+  }
+  if (!started) return started.error();
+  return std::string{};
+}
+
+Result<std::string> DockerRuntime::carry_out(const op::StopWorkload& operation, std::stop_token stop) {
+  const auto info = own_container(operation.agent, operation.runtime_id, stop);
+  if (!info && is(info.error(), ErrorKind::not_found)) return std::string{};
+  if (!info) return info.error();
+  CREEL_CHECK(unpause(*info, stop));  // a frozen process cannot end, not even when killed
+  const auto stopped = engine_.container_stop(operation.runtime_id, grace_of(operation.grace_seconds), stop);
+  if (!stopped && !is(stopped.error(), ErrorKind::not_found)) return stopped.error();
+  return std::string{};
+}
+
+Result<std::string> DockerRuntime::carry_out(const op::RestartWorkload& operation, std::stop_token stop) {
+  CREEL_TRY(const ContainerInfo info, own_container(operation.agent, operation.runtime_id, stop));
+  CREEL_CHECK(unpause(info, stop));
+  CREEL_CHECK(engine_.container_restart(operation.runtime_id, grace_of(operation.grace_seconds), stop));
+  return std::string{};
+}
+
+Result<std::string> DockerRuntime::carry_out(const op::RemoveWorkload& operation, std::stop_token stop) {
+  const auto info = own_container(operation.agent, operation.runtime_id, stop);
+  if (!info && is(info.error(), ErrorKind::not_found)) return std::string{};
+  if (!info) return info.error();
+  const bool alive = info->state == ContainerState::running || info->state == ContainerState::paused ||
+                     info->state == ContainerState::restarting;
+  if (alive && operation.grace_seconds > 0) {
+    CREEL_CHECK(unpause(*info, stop));
+    const auto stopped = engine_.container_stop(operation.runtime_id, grace_of(operation.grace_seconds), stop);
+    if (!stopped && !is(stopped.error(), ErrorKind::not_found)) return stopped.error();
+  }
+  const auto removed = engine_.container_remove(operation.runtime_id, true, stop);
+  if (!removed && is(removed.error(), ErrorKind::conflict)) {  // its removal is under way already
+    const auto gone = engine_.container_wait(operation.runtime_id, "removed", kRemovalDeadline, stop);
+    if (!gone && !is(gone.error(), ErrorKind::not_found)) return gone.error();
+  } else if (!removed && !is(removed.error(), ErrorKind::not_found)) {
+    return removed.error();
+  }
+  return std::string{};
+}
+
+Result<std::string> DockerRuntime::carry_out(const op::RemoveStorage& operation, std::stop_token stop) {
+  const std::string name = object_name(operation.agent);
+  const auto volume = engine_.volume_inspect(name, stop);
+  if (!volume && is(volume.error(), ErrorKind::not_found)) return std::string{};
+  if (!volume) return volume.error();
+  if (!is_ours(volume->labels, operation.agent, options_.controller_id)) return foreign("volume", name, volume->labels);
+  const auto removed = engine_.volume_remove(name, stop);
+  if (!removed && !is(removed.error(), ErrorKind::not_found)) return removed.error();
+  return std::string{};
+}
+
+// --- watch, list, logs ---
+
+Result<void> DockerRuntime::watch(std::function<void()> on_open, std::function<void(const AgentId&)> on_change,
+                                  std::stop_token stop) {
+  const nlohmann::json filters{{"type", {"container"}},
+                               {"label", {std::string{kLabelController} + "=" + options_.controller_id}}};
+  return engine_.events(
+      filters.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace), std::move(on_open),
+      [&](std::string_view line) -> Result<bool> {
+        CREEL_TRY(const auto event, read_event(line));
+        if (!event) return true;
+        if (const auto agent = AgentId::parse(event->agent)) on_change(*agent);
+        return true;
+      },
+      stop);
+}
+
+Result<std::vector<AgentId>> DockerRuntime::list(std::stop_token stop) {
+  const std::string filters = label_filter(kLabelController, options_.controller_id);
+  CREEL_TRY(const auto containers, engine_.container_list(filters, stop));
+  CREEL_TRY(const auto volumes, engine_.volume_list(filters, stop));
+  std::set<AgentId> agents;
+  const auto add = [&](const Labels& labels) {
+    if (const auto agent = AgentId::parse(label(labels, kLabelAgent))) agents.insert(*agent);
+  };
+  for (const auto& container : containers) add(container.labels);
+  for (const auto& volume : volumes) add(volume.labels);
+  return std::vector<AgentId>{agents.begin(), agents.end()};
+}
+
+Result<std::vector<std::string>> DockerRuntime::last_lines(const std::string& runtime_id, std::size_t count,
+                                                           std::stop_token stop) {
+  CREEL_TRY(const ContainerInfo info, engine_.container_inspect(runtime_id, stop));
+  if (label(info.labels, kLabelController) != options_.controller_id)
+    return foreign("container", info.name, info.labels);
+  CREEL_TRY(auto lines, read_tail(engine_, info, count, stop));
+  std::vector<std::string> texts;
+  for (auto& line : lines) texts.push_back(std::move(line.text));
+  return texts;
+}
+
+}  // namespace creel::docker

@@ -1,0 +1,75 @@
+// DockerRuntime: the Runtime interface over a Docker engine.
+//
+// An agent is one container and one volume, both named "creel-<id>", on a bridge shared with others (network_pool.hpp).
+// Every operation that changes something first looks at the labels of the very object: what another controller made is
+// never touched (ErrorKind::conflict, which names it). Threads and errors: as runtime.hpp says.
+#pragma once
+
+#include <functional>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "controller/core/clock.hpp"
+#include "reconciler/runtime/docker/engine.hpp"
+#include "reconciler/runtime/docker/network_pool.hpp"
+#include "reconciler/runtime/docker/pull_pool.hpp"
+#include "reconciler/runtime/runtime.hpp"
+
+namespace creel::docker {
+
+enum class Publish {
+  automatic,  // never over a Unix socket (the bridges are in reach), always over tcp (Docker Desktop, another host)
+  always,
+  never,
+};
+
+struct RuntimeOptions {
+  std::string controller_id;
+  Publish publish_loopback = Publish::automatic;
+  std::size_t parallel_pulls = 2;
+};
+
+class DockerRuntime : public Runtime {
+ public:
+  // `engine` must outlive the runtime.
+  DockerRuntime(Engine& engine, RuntimeOptions options);
+
+  Capabilities capabilities() const override { return {}; }
+  Result<Observed> observe(const AgentId& agent, const std::string& image, std::stop_token stop) override;
+  Result<std::string> apply(const Operation& operation, std::stop_token stop) override;
+  Result<void> watch(std::function<void()> on_open, std::function<void(const AgentId&)> on_change,
+                     std::stop_token stop) override;
+  Result<std::vector<AgentId>> list(std::stop_token stop) override;
+  Result<std::vector<std::string>> last_lines(const std::string& runtime_id, std::size_t count,
+                                              std::stop_token stop) override;
+
+  // Blocks until no pull of the image is under way; false when `stop` was asked for first.
+  bool wait_for_pull(const std::string& image, std::stop_token stop) { return pulls_.wait(image, stop); }
+
+ private:
+  Result<std::string> carry_out(const op::PullImage& operation, std::stop_token stop);
+  Result<std::string> carry_out(const op::CreateWorkload& operation, std::stop_token stop);
+  Result<std::string> carry_out(const op::DeliverFiles& operation, std::stop_token stop);
+  Result<std::string> carry_out(const op::StartWorkload& operation, std::stop_token stop);
+  Result<std::string> carry_out(const op::StopWorkload& operation, std::stop_token stop);
+  Result<std::string> carry_out(const op::RestartWorkload& operation, std::stop_token stop);
+  Result<std::string> carry_out(const op::RemoveWorkload& operation, std::stop_token stop);
+  Result<std::string> carry_out(const op::RemoveStorage& operation, std::stop_token stop);
+
+  // The container of that engine id, if its labels are ours.
+  Result<ContainerInfo> own_container(const AgentId& agent, const std::string& runtime_id, std::stop_token stop);
+  Result<std::string> create_or_find(const op::CreateWorkload& operation, std::stop_token stop);
+  Result<void> deliver(const std::string& runtime_id, const std::string& state_dir,
+                       const std::vector<VolumeFile>& files, const std::string* root_owner, std::stop_token stop);
+  Result<void> unpause(const ContainerInfo& info, std::stop_token stop);
+  void observe_image(const std::string& image, std::stop_token stop, Observed& observed, std::optional<Error>& error);
+  bool publishes() const;
+
+  Engine& engine_;
+  const RuntimeOptions options_;
+  NetworkPool networks_;
+  PullPool pulls_;
+};
+
+}  // namespace creel::docker

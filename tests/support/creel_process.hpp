@@ -1,0 +1,92 @@
+// CreelProcess: a real `creel serve`, with its own controller id, database and state folder, driven over its API as a
+// user would. What it leaves on the engine and in PostgreSQL is cleared away at the end. Tests only.
+#pragma once
+
+#include <sys/types.h>
+
+#include <chrono>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "controller/http/client.hpp"
+
+namespace creel::test {
+
+struct Answer {
+  int status = 0;
+  http::Headers headers;
+  std::string text;
+  nlohmann::json json;  // discarded when the body is not JSON
+  std::string header(const std::string& name) const;
+};
+
+struct Finished {
+  int code = 0;
+  std::string out;
+  std::string err;
+};
+
+// The engine's API, for what a test does behind Creel's back.
+class EngineApi {
+ public:
+  Answer call(const std::string& method, const std::string& path, const nlohmann::json& body = nullptr);
+  // inspect of the agent's container; discarded JSON when there is none.
+  nlohmann::json container(const std::string& agent);
+  // Removes every container, volume and network that carries this controller's label.
+  void remove_all(const std::string& controller);
+
+ private:
+  http::Client client_;
+};
+
+class CreelProcess {
+ public:
+  using Env = std::map<std::string, std::string>;
+
+  // `env` adds to and overrides the defaults; an empty value takes a variable away (DATABASE_URL = "": embedded).
+  explicit CreelProcess(Env env = {});
+  ~CreelProcess();
+
+  void start();      // and waits until /readyz answers
+  void kill_hard();  // kill -9
+  int stop();        // SIGTERM; the exit code
+  bool running();
+  pid_t pid() const { return pid_; }
+
+  // One-off `creel …` with the same environment.
+  Finished run(const std::vector<std::string>& arguments, const std::string& input = "");
+  // A user with an API key, which it returns.
+  std::string user(const std::string& email, const std::string& plan = "starter",
+                   const std::string& subscription = "active", bool admin = false);
+
+  Answer call(const std::string& method, const std::string& path, const std::string& key = "",
+              const nlohmann::json& body = nullptr, http::Headers headers = {});
+  // Asks until `done` is satisfied; the last answer either way.
+  Answer until(const std::string& path, const std::string& key, std::function<bool(const Answer&)> done,
+               std::chrono::seconds longest = std::chrono::seconds{60});
+
+  const std::string& controller() const { return controller_; }
+  const std::string& url() const { return url_; }
+  std::string log() const;  // everything serve has written so far
+  const std::filesystem::path& state() const { return state_; }
+  EngineApi& engine() { return engine_; }
+
+ private:
+  std::vector<std::string> environment() const;
+
+  Env env_;
+  std::string controller_;
+  std::string database_;
+  std::string url_;
+  std::filesystem::path state_;
+  pid_t pid_ = 0;
+  http::Client client_;
+  EngineApi engine_;
+};
+
+}  // namespace creel::test

@@ -1,0 +1,364 @@
+#include "controller/cli/cli.hpp"
+
+#include <gtest/gtest.h>
+#include <stdlib.h>
+
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "controller/cli/api_client.hpp"
+#include "controller/cli/doctor.hpp"
+#include "controller/cli/format.hpp"
+#include "tests/unit/gateway_fake_server.hpp"
+
+namespace creel::cli {
+namespace {
+
+namespace fs = std::filesystem;
+using test::ClosedPort;
+using test::FakeServer;
+using test::http_answer;
+
+class CliTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    std::string pattern = (fs::temp_directory_path() / "creel-cli-XXXXXX").string();
+    ASSERT_NE(mkdtemp(pattern.data()), nullptr);
+    state_ = pattern;
+    environment_ = {{"CREEL_STATE_DIR", state_}, {"CREEL_SHARE_DIR", CREEL_SOURCE_DIR}, {"CREEL_API_KEY", "sk_test"}};
+  }
+  void TearDown() override { fs::remove_all(state_); }
+
+  int creel(std::vector<std::string> arguments, const std::string& input = "") {
+    std::istringstream in{input};
+    out_.str("");
+    err_.str("");
+    return run(arguments, environment_, Io{in, out_, err_, 80}, [this](const Config& config) {
+      served_ = config.listen.str();
+      return 7;
+    });
+  }
+  void talk_to(const FakeServer& server) { environment_["CREEL_URL"] = "http://" + server.address(); }
+
+  std::string state_;
+  config::Environment environment_;
+  std::ostringstream out_, err_;
+  std::string served_;
+};
+
+TEST_F(CliTest, PrintsItsVersionAlone) {
+  EXPECT_EQ(creel({"version"}), 0);
+  EXPECT_EQ(out_.str(), version_line() + "\n");
+  EXPECT_EQ(err_.str(), "");
+}
+
+TEST_F(CliTest, ExitsWithTwoOnAWrongCommandLineAndSaysWhatIsWrong) {
+  const std::pair<std::vector<std::string>, const char*> wrong[] = {
+      {{}, "subcommand is required"},
+      {{"agents"}, "subcommand is required"},
+      {{"nonsense"}, "there is no command \"nonsense\""},
+      {{"agents", "nonsense"}, "there is no command \"nonsense\""},
+      {{"agents", "show"}, "ID is required"},
+      {{"provision"}, "--name is required"},
+      {{"agents", "logs", "x", "--limit", "101"}, "101"},
+      {{"version", "--nonsense"}, "--nonsense"},
+      {{"user", "add", "--email", "a@b.c", "--subscription", "gold"}, "gold"},
+      {{"user", "set", "--email", "a@b.c", "--admin", "--no-admin"}, "--no-admin"},
+      {{"config", "--api-key", "sk_x"}, "--api-key"},
+  };
+  for (const auto& [arguments, expected] : wrong) {
+    EXPECT_EQ(creel(arguments), 2);
+    EXPECT_NE(err_.str().find(expected), std::string::npos) << err_.str();
+    EXPECT_EQ(out_.str(), "");
+  }
+}
+
+TEST_F(CliTest, HelpsOnStandardOutput) {
+  EXPECT_EQ(creel({"--help"}), 0);
+  EXPECT_NE(out_.str().find("provision"), std::string::npos);
+  EXPECT_EQ(creel({"serve", "--help"}), 0);
+  EXPECT_NE(out_.str().find("CREEL_MASTER_KEY"), std::string::npos);
+  EXPECT_NE(out_.str().find("--state-dir, CREEL_STATE_DIR"), std::string::npos);
+}
+
+TEST_F(CliTest, TakesSettingsBeforeAndAfterTheCommand) {
+  EXPECT_EQ(creel({"--listen", "127.0.0.1:81", "serve"}), 7);
+  EXPECT_EQ(served_, "127.0.0.1:81");
+  EXPECT_EQ(creel({"serve", "--listen=127.0.0.1:82"}), 7);
+  EXPECT_EQ(served_, "127.0.0.1:82");
+}
+
+TEST_F(CliTest, DoesNotServeWithABadSetting) {
+  environment_["CREEL_LISTEN"] = "x";
+  EXPECT_EQ(creel({"serve"}), 1);
+  EXPECT_EQ(served_, "");
+  EXPECT_EQ(err_.str().find("creel: CREEL_LISTEN: "), 0u);
+}
+
+TEST_F(CliTest, PrintsItsConfigurationWithoutSecrets) {
+  EXPECT_EQ(creel({"config", "--json"}), 0);
+  const auto printed = nlohmann::json::parse(out_.str());
+  EXPECT_EQ(printed["state_dir"]["value"], state_);
+  EXPECT_EQ(printed["api_key"]["value"], "********");
+}
+
+TEST_F(CliTest, AsksWhetherCreelIsRunningWhenNothingAnswers) {
+  const ClosedPort port;
+  environment_["CREEL_URL"] = "http://" + port.address();
+  EXPECT_EQ(creel({"agents", "list"}), 1);
+  EXPECT_NE(err_.str().find("is `creel serve` running there?"), std::string::npos) << err_.str();
+  EXPECT_NE(err_.str().find(port.address()), std::string::npos);
+  EXPECT_EQ(out_.str(), "");
+}
+
+TEST_F(CliTest, ListsAgentsInATableOrAsJson) {
+  const std::string body =
+      R"({"agents":[{"id":"0123456789abcdef","name":"My \u001b[31mAgent","model":"claude-opus-4-6","status":"running","createdAt":"2026-03-01T00:00:00Z"}],"count":1,"status":"ok"})";
+  FakeServer server{[&](const std::string&) { return http_answer(200, body); }};
+  talk_to(server);
+  EXPECT_EQ(creel({"agents", "list"}), 0);
+  EXPECT_NE(out_.str().find("0123456789abcdef  My ?[31mAgent  running"), std::string::npos) << out_.str();
+  EXPECT_EQ(creel({"agents", "list", "--json"}), 0);
+  EXPECT_EQ(nlohmann::json::parse(out_.str()), nlohmann::json::parse(body));
+  EXPECT_EQ(server.requests().at(0).find("GET /api/agents HTTP/1.1"), 0u);
+  EXPECT_NE(server.requests().at(0).find("uthorization: Bearer sk_test\r\n"), std::string::npos);
+}
+
+TEST_F(CliTest, ProvisionsWithWhatItWasGiven) {
+  FakeServer server{[](const std::string&) {
+    return http_answer(
+        201,
+        R"({"success":true,"agent":{"id":"0123456789abcdef","name":"demo","status":"provisioning","websocketUrl":"ws://x","model":"custom","createdAt":"2026-03-19T00:00:00Z"}})");
+  }};
+  talk_to(server);
+  EXPECT_EQ(creel({"provision", "--name", "demo", "--model", "custom", "--template", "reference", "--tier", "pro",
+                   "--config-file", "-", "--wait", "0", "--idempotency-key", "k1"},
+                  R"({"a": 1})"),
+            0);
+  EXPECT_EQ(out_.str().find("id         0123456789abcdef\n"), 0u) << out_.str();
+  EXPECT_NE(err_.str().find("creel agents show 0123456789abcdef"), std::string::npos);
+  const std::string request = server.requests().at(0);
+  EXPECT_EQ(request.find("POST /api/agents/provision?wait=0 HTTP/1.1"), 0u);
+  EXPECT_NE(request.find("idempotency-key: k1"), std::string::npos);
+  EXPECT_EQ(nlohmann::json::parse(request.substr(request.find("\r\n\r\n") + 4)),
+            nlohmann::json::parse(
+                R"({"name": "demo", "model": "custom", "template": "reference", "tier": "pro", "config": {"a": 1}})"));
+}
+
+TEST_F(CliTest, SendsNothingWhenTheConfigurationFileIsNotJson) {
+  FakeServer server{[](const std::string&) { return http_answer(201, "{}"); }};
+  talk_to(server);
+  EXPECT_EQ(creel({"provision", "--name", "demo", "--config-file", "-"}, "[1]"), 1);
+  EXPECT_EQ(creel({"provision", "--name", "demo", "--config-file", "/nonexistent"}), 1);
+  EXPECT_TRUE(server.requests().empty());
+}
+
+TEST_F(CliTest, CallsTheDocumentedRoutes) {
+  FakeServer server{
+      [](const std::string&) { return http_answer(200, R"({"success":true,"status":"running","reply":"hi"})"); }};
+  talk_to(server);
+  const std::pair<std::vector<std::string>, const char*> calls[] = {
+      {{"agents", "show", "a/b"}, "GET /api/agents/a%2Fb HTTP"},
+      {{"agents", "start", "x"}, "POST /api/instance/x/start HTTP"},
+      {{"agents", "stop", "x", "--wait", "5"}, "POST /api/instance/x/stop?wait=5 HTTP"},
+      {{"agents", "restart", "x"}, "POST /api/instance/x/restart HTTP"},
+      {{"agents", "repair", "x"}, "POST /api/instance/x/repair HTTP"},
+      {{"agents", "logs", "x", "--limit", "7", "--level", "warn"}, "GET /api/agents/x/logs?limit=7&level=warn HTTP"},
+      {{"agents", "stats", "x"}, "GET /api/agents/x/stats HTTP"},
+      {{"agents", "plan", "x"}, "GET /api/agents/x/plan HTTP"},
+      {{"agents", "delete", "x"}, "DELETE /api/agents/x HTTP"},
+      {{"agents", "delete", "x", "--purge"}, "DELETE /api/agents/x?purge=true HTTP"},
+      {{"chat", "x", "hello"}, "POST /api/chat HTTP"},
+  };
+  for (const auto& [arguments, expected] : calls) {
+    EXPECT_EQ(creel(arguments), 0) << expected << err_.str();
+    EXPECT_EQ(server.requests().back().find(expected), 0u) << server.requests().back();
+  }
+  EXPECT_EQ(out_.str(), "hi\n");
+  EXPECT_NE(server.requests().back().find(R"({"agentId":"x","message":"hello"})"), std::string::npos);
+}
+
+TEST_F(CliTest, ShowsTheApisReasonAndARemedy) {
+  struct Case {
+    int status;
+    const char* body;
+    std::vector<const char*> expected;
+  };
+  for (const Case& c :
+       {Case{401, R"({"error":"Unauthorized","code":"UNAUTHORIZED"})", {"Unauthorized", "creel key create"}},
+        Case{402,
+             R"({"error":"Active subscription required to provision agents"})",
+             {"Active subscription", "creel user set"}},
+        Case{429, R"({"error":"Agent limit reached for your plan","current":3,"limit":3})", {"(3 of 3)"}},
+        Case{502,
+             R"({"success":false,"status":"error","error":"The engine is away","pending":true,"requestId":"r1"})",
+             {"The engine is away", "the wish is stored", "request r1"}},
+        Case{503, R"({"error":"The store is away"})", {"creel doctor"}}, Case{404, "<html>", {"is CREEL_URL right?"}},
+        Case{200, "<html>", {"is CREEL_URL right?"}}}) {
+    FakeServer server{[&c](const std::string&) { return http_answer(c.status, c.body); }};
+    talk_to(server);
+    EXPECT_EQ(creel({"agents", "start", "x"}), 1);
+    for (const char* expected : c.expected) EXPECT_NE(err_.str().find(expected), std::string::npos) << err_.str();
+    EXPECT_EQ(err_.str().find("sk_test"), std::string::npos);
+  }
+}
+
+TEST_F(CliTest, FollowsLogsUntilTheServerEnds) {
+  FakeServer server{[](const std::string&) {
+    return std::string{
+        "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
+        ": hello\n\nid: log_1\ndata: {\"timestamp\":\"T1\",\"level\":\"info\",\"message\":\"one\"}\n\n"
+        "data: {\"timestamp\":\"T2\",\"level\":\"warn\",\"message\":\"two\"}\n\n"
+        "event: end\ndata: {}\n\n"};
+  }};
+  talk_to(server);
+  EXPECT_EQ(creel({"agents", "logs", "x", "-f"}), 0) << err_.str();
+  EXPECT_EQ(out_.str(), "T1  info  one\nT2  warn  two\n");
+  EXPECT_EQ(server.requests().at(0).find("GET /api/agents/x/logs?follow=true&limit=50 HTTP"), 0u);
+}
+
+TEST_F(CliTest, FailsWhenTheLogStreamFails) {
+  FakeServer server{[](const std::string&) {
+    return std::string{
+        "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
+        "event: error\ndata: {\"error\":\"The engine went away\"}\n\n"};
+  }};
+  talk_to(server);
+  EXPECT_EQ(creel({"agents", "logs", "x", "-f"}), 1);
+  EXPECT_NE(err_.str().find("The engine went away"), std::string::npos);
+  EXPECT_EQ(out_.str(), "");
+}
+
+TEST_F(CliTest, ListsBeyondTheFirstPage) {
+  FakeServer server{[](const std::string& request) {
+    const bool first = request.find("cursor=") == std::string::npos;
+    return http_answer(200, first ? R"({"agents":[{"id":"a"}],"nextCursor":"c/1"})" : R"({"agents":[{"id":"b"}]})");
+  }};
+  talk_to(server);
+  EXPECT_EQ(creel({"agents", "list", "--json"}), 0);
+  EXPECT_EQ(nlohmann::json::parse(out_.str())["count"], 2);
+  EXPECT_EQ(server.requests().at(1).find("GET /api/agents?cursor=c%2F1 HTTP"), 0u);
+}
+
+TEST_F(CliTest, UsesTheAdminKeyOfTheStateFolderOnThisMachineOnly) {
+  environment_.erase("CREEL_API_KEY");
+  std::ofstream{state_ + "/admin.key"} << "sk_admin\n";
+  FakeServer server{[](const std::string&) { return http_answer(200, R"({"agents":[]})"); }};
+  talk_to(server);
+  EXPECT_EQ(creel({"agents", "list"}), 0);
+  EXPECT_NE(server.requests().at(0).find("Bearer sk_admin\r\n"), std::string::npos);
+  Config config;
+  config.state_dir = state_;
+  config.url = "http://creel.example.com:8080";
+  EXPECT_FALSE(ApiClient{config}.has_key());
+  config.url = "http://127.0.0.1.example.com:8080";
+  EXPECT_FALSE(ApiClient{config}.has_key());
+  config.url = "http://127.0.0.1@example.com";
+  EXPECT_FALSE(ApiClient{config}.has_key());
+  config.url = "http://localhost";
+  EXPECT_TRUE(ApiClient{config}.has_key());
+}
+
+TEST_F(CliTest, SaysThatAListWithoutAKeyIsEmpty) {
+  environment_.erase("CREEL_API_KEY");
+  FakeServer server{[](const std::string&) { return http_answer(200, R"({"agents":[],"count":0,"status":"ok"})"); }};
+  talk_to(server);
+  EXPECT_EQ(creel({"agents", "list"}), 0);
+  EXPECT_NE(err_.str().find("CREEL_API_KEY"), std::string::npos);
+}
+
+TEST_F(CliTest, RefusesBadAccountDataBeforeItTouchesTheDatabase) {
+  EXPECT_EQ(creel({"user", "add", "--email", "nobody"}), 1);
+  EXPECT_NE(err_.str().find("is not an e-mail address"), std::string::npos);
+  EXPECT_EQ(creel({"user", "add", "--email", "a@b.c", "--plan", "gold"}), 1);
+  EXPECT_NE(err_.str().find("there is no plan \"gold\""), std::string::npos);
+  EXPECT_EQ(creel({"user", "add", "--email", "a@b.c", "--password-stdin"}, "short\n"), 1);
+  EXPECT_NE(err_.str().find("8 to 1024"), std::string::npos);
+  EXPECT_EQ(creel({"user", "set", "--email", "a@b.c"}), 1);
+  EXPECT_NE(err_.str().find("nothing to change"), std::string::npos);
+  EXPECT_EQ(creel({"key", "create", "--email", "a@b.c", "--name", "k", "--expires", "soon"}), 1);
+  EXPECT_NE(err_.str().find("--expires"), std::string::npos);
+  EXPECT_FALSE(fs::exists(state_ + "/postgres"));
+}
+
+TEST_F(CliTest, DoctorNamesWhatIsMissingAndFails) {
+  environment_["DOCKER_HOST"] = "unix://" + state_ + "/no.sock";
+  FakeServer taken{[](const std::string&) { return http_answer(200, "not creel"); }};
+  environment_["CREEL_LISTEN"] = taken.address();
+  environment_["CREEL_GATEWAY_LISTEN"] = "127.0.0.1:0";
+  EXPECT_EQ(creel({"doctor"}), 1);
+  const std::string printed = out_.str();
+  EXPECT_NE(printed.find("ok    templates     openclaw, reference\n"), std::string::npos) << printed;
+  EXPECT_NE(printed.find("FAIL  engine "), std::string::npos) << printed;
+  EXPECT_NE(printed.find("set DOCKER_HOST"), std::string::npos) << printed;
+  EXPECT_NE(printed.find("is taken by another program"), std::string::npos) << printed;
+  EXPECT_NE(printed.find("ok    gateway port"), std::string::npos) << printed;
+  EXPECT_EQ(creel({"doctor", "--json"}), 1);
+  EXPECT_TRUE(nlohmann::json::parse(out_.str()).is_array());
+  EXPECT_FALSE(fs::exists(state_ + "/master.key"));
+}
+
+TEST_F(CliTest, DoctorKnowsItsOwnServer) {
+  FakeServer ours{[](const std::string&) { return http_answer(200, R"({"status":"ok"})", "X-Request-Id: r1\r\n"); }};
+  environment_["CREEL_LISTEN"] = ours.address();
+  creel({"doctor"});
+  EXPECT_NE(out_.str().find(ours.address() + " is served by creel"), std::string::npos) << out_.str();
+}
+
+TEST(Doctor, JudgesTheEnginesVersion) {
+  EXPECT_TRUE(judge_engine(200, R"({"Version":"20.10.24","ApiVersion":"1.41"})").ok);
+  EXPECT_TRUE(judge_engine(200, R"({"Version":"x","ApiVersion":"2.0"})").ok);
+  EXPECT_FALSE(judge_engine(200, R"({"Version":"19.03","ApiVersion":"1.40"})").ok);
+  EXPECT_FALSE(judge_engine(200, "<html>").ok);
+  EXPECT_FALSE(judge_engine(200, "[]").ok);
+  EXPECT_FALSE(judge_engine(500, R"({"ApiVersion":"1.41"})").ok);
+}
+
+TEST(Doctor, ToleratesTwoSecondsAndTheTimeAskingTook) {
+  EXPECT_TRUE(judge_clock(1'000'000, 1'001'900, 0).ok);
+  EXPECT_FALSE(judge_clock(1'000'000, 1'002'100, 0).ok);
+  EXPECT_FALSE(judge_clock(1'002'100, 1'000'000, 0).ok);
+  EXPECT_TRUE(judge_clock(1'002'100, 1'000'000, 200).ok);
+}
+
+TEST(Table, FitsTheTerminalByShorteningTheWidestColumn) {
+  const std::string name(60, 'n');
+  const std::string text = table({"ID", "NAME"}, {{"0123456789abcdef", name}}, 40);
+  std::istringstream lines{text};
+  for (std::string line; std::getline(lines, line);) EXPECT_LE(line.size(), 42u);  // "…" has three bytes and one column
+  EXPECT_NE(text.find("0123456789abcdef  nnnnnnnnnnnnnnnnnnnnn…\n"), std::string::npos) << text;
+  EXPECT_NE(table({"ID", "NAME"}, {{"0123456789abcdef", name}}, 0).find(name), std::string::npos);
+  EXPECT_EQ(table({"ID", "NAME"}, {}, 80), "ID  NAME\n");
+}
+
+TEST(Printable, LeavesNoControlCharacterAndNoBrokenUtf8) {
+  EXPECT_EQ(printable("a\x1b[2J\n\tb\x7f"), "a?[2J? b?");
+  EXPECT_EQ(printable("Zo\xc3\xab \xe2\x82\xac \xf0\x9f\x98\x80"), "Zo\xc3\xab \xe2\x82\xac \xf0\x9f\x98\x80");
+  EXPECT_EQ(printable("\xc2\x9b"
+                      "31m\xff\xc3"),
+            "?31m??");
+}
+
+TEST(EventReader, GivesTheDataOfEachEventHoweverItIsCut) {
+  const std::string stream =
+      ": comment\r\n\r\ndata: one\r\n\r\nid: 3\ndata: two\ndata:three\n\nevent: end\ndata: {}\n\n\n\nevent: lost\n\n"
+      "data: open";
+  for (std::size_t size = 1; size <= stream.size(); ++size) {
+    EventReader reader;
+    std::vector<std::string> events;
+    for (std::size_t at = 0; at < stream.size(); at += size) {
+      ASSERT_TRUE(reader.feed(std::string_view{stream}.substr(at, size), [&](const ServerEvent& event) {
+        events.push_back(event.name + "=" + event.data);
+        return true;
+      }));
+    }
+    EXPECT_EQ(events, (std::vector<std::string>{"message=one", "message=two\nthree", "end={}"})) << size;
+  }
+  EventReader reader;
+  EXPECT_FALSE(reader.feed("data: x\n\ndata: y\n\n", [](const ServerEvent&) { return false; }));
+}
+
+}  // namespace
+}  // namespace creel::cli
