@@ -1,8 +1,9 @@
 // Template: what kind of agent may be run, and how its desired row becomes a WorkloadSpec and files. Pure.
 //
 // Templates are folders (templates/<name>/template.yaml) read by config/template_file; this header is what they mean.
-// Text values may hold ${agent_id}, ${agent_name}, ${model}, ${gateway_token} and ${secret.<NAME>}; an unset secret
-// renders as "". Nothing secret may stand outside `files` and `config`: the loader refuses it.
+// Text values may hold ${agent_id}, ${agent_name}, ${model}, ${gateway_token} and ${secret.<NAME>}; an unset
+// secret renders as "", and a line of a file that holds nothing but unset secrets is left out. Nothing secret may stand
+// outside `files` and `config`: the loader refuses it.
 #pragma once
 
 #include <map>

@@ -132,11 +132,13 @@ struct Sampler::Impl {
   }
 
   void run(std::stop_token stop) {
+    std::vector<Target> known;
     auto next_round = Steady::now();
     while (!stop.stop_requested()) {
       const auto begin = Steady::now();
       const bool all = begin >= next_round;
-      const auto list = due(targets(), all, begin);
+      if (auto asked = targets()) known = std::move(*asked);
+      const auto list = due(known, all, begin);
       const std::size_t failed = sample(list, stop);
       const auto end = Steady::now();
       if (all) {

@@ -46,7 +46,8 @@ struct SamplerRound {
 
 class Sampler : public StatsSource {
  public:
-  using Targets = std::function<std::vector<Target>()>;
+  // nullopt: not known at the moment (the store is away): those of the last time stand.
+  using Targets = std::function<std::optional<std::vector<Target>>()>;
   using Remote = std::function<Result<Usage>(const std::string& runtime_id, std::stop_token)>;
 
   // Starts at once. `remote` may be empty: then only local containers are sampled.

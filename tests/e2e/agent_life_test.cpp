@@ -51,11 +51,13 @@ TEST_F(AgentLife, FromProvisionToDeleteWithAControllerKilledInBetween) {
 
   // Stop and start: same container, history kept.
   const std::string container = creel.engine().container(id)["Id"];
-  EXPECT_EQ(creel.call("POST", "/api/instance/" + id + "/stop", key).json,
-            (json{{"success", true}, {"status", "stopped"}}));
+  const Answer stopped = creel.call("POST", "/api/instance/" + id + "/stop", key);
+  EXPECT_EQ(stopped.json["success"], true) << stopped.text;
+  EXPECT_EQ(stopped.json["status"], "stopped") << stopped.text;
   EXPECT_EQ(creel.engine().container(id)["State"]["Running"], false);
-  EXPECT_EQ(creel.call("POST", "/api/instance/" + id + "/start", key).json,
-            (json{{"success", true}, {"status", "running"}}));
+  const Answer restarted = creel.call("POST", "/api/instance/" + id + "/start", key);
+  EXPECT_EQ(restarted.json["success"], true) << restarted.text;
+  EXPECT_EQ(restarted.json["status"], "running") << restarted.text;
   EXPECT_EQ(chat("again").json["reply"], "ECHO(2): again");
   EXPECT_EQ(creel.engine().container(id)["Id"], container);
 

@@ -112,7 +112,7 @@ Answer EngineApi::call(const std::string& method, const std::string& path, const
 
 nlohmann::json EngineApi::container(const std::string& agent) {
   const Answer answer = call("GET", "/containers/creel-" + agent + "/json");
-  return answer.status == 200 ? answer.json : nlohmann::json{nlohmann::json::value_t::discarded};
+  return answer.status == 200 ? answer.json : nlohmann::json(nlohmann::json::value_t::discarded);
 }
 
 void EngineApi::remove_all(const std::string& controller) {

@@ -205,6 +205,17 @@ TEST(Codec, PublishesOnTheLoopbackAddressOnly) {
   EXPECT_EQ(body["HostConfig"]["PortBindings"]["18789/tcp"][0]["HostIp"], "127.0.0.1");
 }
 
+TEST(Codec, AsksForNoMoreProcessorsThanTheEngineHas) {
+  CreateContext context{"home", "creel-home-1"};
+  op::CreateWorkload wish = operation();
+  wish.spec.resources.nano_cpus = 4'000'000'000;
+  EXPECT_EQ(create_container_body(wish, context)["HostConfig"]["NanoCpus"], 4'000'000'000) << "not known: as asked for";
+  context.cpus = 2;
+  EXPECT_EQ(create_container_body(wish, context)["HostConfig"]["NanoCpus"], 2'000'000'000);
+  context.cpus = 8;
+  EXPECT_EQ(create_container_body(wish, context)["HostConfig"]["NanoCpus"], 4'000'000'000);
+}
+
 TEST(Codec, ReadsLists) {
   const auto containers = read_container_list(recorded("containers.json"));
   ASSERT_TRUE(containers);

@@ -211,6 +211,23 @@ TEST(Sampler, ForgetsWhatIsNoTargetAnyMoreAndBeginsANewRunAnew) {
   EXPECT_TRUE(gone);
 }
 
+TEST(Sampler, GoesOnWithTheTargetsItKnowsWhileTheStoreIsAway) {
+  const Machine machine;
+  machine.v1("77", "abc", 1'000'000'000, 5000);
+  std::atomic<int> asked{0};
+  Sampler sampler{{10ms, 5ms, machine.root + "/proc"},
+                  [&]() -> std::optional<std::vector<Target>> {
+                    if (++asked > 1) return std::nullopt;
+                    return std::vector<Target>{{kAgent, "abc", 77, std::nullopt}};
+                  },
+                  {},
+                  system_now};
+  ASSERT_TRUE(wait_for(sampler, [](const auto&) { return true; }));
+  machine.v1("77", "abc", 1'000'000'000, 7000);
+  EXPECT_TRUE(wait_for(sampler, [](const auto& sample) { return sample.memory_bytes == 6000; }));
+  EXPECT_GT(asked, 1);
+}
+
 TEST(Sampler, AsksTheEngineForContainersElsewhere) {
   const Machine machine;
   machine.v1("77", "abc", 1, 1);

@@ -26,6 +26,7 @@ struct CreateContext {
   bool publish_loopback = false;  // publish the gateway's port on 127.0.0.1
   bool limits_swap = true;        // EngineInfo
   bool limits_pids = true;
+  std::int64_t cpus = 0;  // the engine refuses a limit above what it has; 0 = not known
 };
 
 // "creel-<id>": the name of an agent's container and of its volume.

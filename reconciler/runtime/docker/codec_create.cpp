@@ -30,6 +30,10 @@ json create_container_body(const op::CreateWorkload& operation, const CreateCont
   const std::string port = std::to_string(spec.port) + "/tcp";
   const Labels volume_labels =
       agent_labels(operation.agent, context.controller_id, operation.generation, operation.spec_hash);
+  // A plan says "up to": on a smaller machine an agent gets all of it.
+  constexpr std::int64_t kOneCore = 1'000'000'000;
+  const std::int64_t nano_cpus =
+      context.cpus > 0 ? std::min(spec.resources.nano_cpus, context.cpus * kOneCore) : spec.resources.nano_cpus;
 
   json host{
       // Docker itself restarts a process that exits, so that agents live through an outage of the controller.
@@ -40,7 +44,7 @@ json create_container_body(const op::CreateWorkload& operation, const CreateCont
       {"ReadonlyRootfs", spec.read_only_root},
       {"Memory", spec.resources.memory_bytes},
       {"MemorySwap", spec.resources.memory_bytes},  // equal: no swap
-      {"NanoCpus", spec.resources.nano_cpus},
+      {"NanoCpus", nano_cpus},
       {"PidsLimit", spec.resources.pids},
       {"Init", spec.init},
       {"LogConfig", {{"Type", "local"}, {"Config", {{"max-size", "10m"}, {"max-file", "5"}}}}},
