@@ -66,9 +66,7 @@ Error wrong_type(const char* name, const char* type) {
 std::optional<std::size_t> utf8_length(std::string_view text) {
   std::size_t count = 0;
   for (std::size_t i = 0; i < text.size(); ++count) {
-    const auto byte = [&](std::size_t at) {
-      return at < text.size() ? static_cast<unsigned char>(text[at]) : 0u;
-    };
+    const auto byte = [&](std::size_t at) { return at < text.size() ? static_cast<unsigned char>(text[at]) : 0u; };
     const auto tail = [&](std::size_t at) { return (byte(at) & 0xC0) == 0x80; };
     const unsigned first = byte(i);
     if (first < 0x80) {
@@ -150,11 +148,12 @@ Result<std::chrono::milliseconds> wait_of(const Request& request, std::chrono::m
   if (const auto found = request.query.find("wait"); found != request.query.end()) {
     const std::string& text = found->second;
     double seconds = 0;
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), seconds, std::chars_format::fixed);
+    const auto [end, error] =
+        std::from_chars(text.data(), text.data() + text.size(), seconds, std::chars_format::fixed);
     const double most = std::chrono::duration<double>(longest).count();
     if (error != std::errc{} || end != text.data() + text.size() || !(seconds >= 0) || seconds > most) {
-      Error bad = invalid("wait", "The query parameter wait must be seconds between 0 and " +
-                                      std::to_string(static_cast<int>(most)));
+      Error bad = invalid(
+          "wait", "The query parameter wait must be seconds between 0 and " + std::to_string(static_cast<int>(most)));
       bad.code = "INVALID_QUERY";
       return bad;
     }

@@ -44,7 +44,7 @@ struct Deps {
   Waiters& waiters;
   Streams& streams;
   Timer& timer;
-  Post post;                // onto the handler pool
+  Post post;  // onto the handler pool
   Metrics& metrics;
   LoginThrottle& login_throttle;
   const Settings& settings;

@@ -101,7 +101,7 @@ Reply Dispatcher::handle(Incoming incoming) {
       exchange->pattern = match.pattern;
       request.params = std::move(match.params);
       // Addresses that lead nowhere count too: they are what a scanner asks for.
-      const RateClass rate = match.route != nullptr             ? match.route->rate
+      const RateClass rate = match.route != nullptr              ? match.route->rate
                              : request.path.starts_with("/api/") ? RateClass::api
                                                                  : RateClass::none;
       exchange->rate = limiter_.take(rate, request.remote_ip, SteadyClock::now());
@@ -119,8 +119,8 @@ Reply Dispatcher::handle(Incoming incoming) {
       } else if (match.allow.empty()) {
         reply = error_answer(request, 404, "NOT_FOUND", "There is nothing at this address");
       } else if (match.route == nullptr) {
-        Response response = error_answer(request, 405, "METHOD_NOT_ALLOWED",
-                                         "This address takes only " + joined(match.allow));
+        Response response =
+            error_answer(request, 405, "METHOD_NOT_ALLOWED", "This address takes only " + joined(match.allow));
         response.headers.emplace_back("Allow", joined(match.allow));
         reply = std::move(response);
       } else {
@@ -180,8 +180,7 @@ void Dispatcher::finish(const Exchange& exchange, Response& response) const {
   if (!response.body.empty() && find_header(response.headers, "Content-Type").empty())
     set_header(response.headers, "Content-Type", "application/json");
   set_header(response.headers, "X-Content-Type-Options", "nosniff");
-  if (find_header(response.headers, "Cache-Control").empty())
-    set_header(response.headers, "Cache-Control", "no-store");
+  if (find_header(response.headers, "Cache-Control").empty()) set_header(response.headers, "Cache-Control", "no-store");
   if (exchange.rate.limit > 0) {
     set_header(response.headers, "RateLimit-Limit", std::to_string(exchange.rate.limit));
     set_header(response.headers, "RateLimit-Remaining", std::to_string(exchange.rate.remaining));

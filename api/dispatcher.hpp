@@ -24,7 +24,7 @@ struct Incoming {
   std::string target;  // "/path?query"
   Headers headers;
   std::string body;
-  std::string peer;    // address of who connected
+  std::string peer;  // address of who connected
 };
 
 class Dispatcher {

@@ -34,14 +34,14 @@ Response json_answer(int status, const nlohmann::json& body);
 // In a handler: binds the value of a Result, or answers with its error.
 #define CREEL_API_CONCAT_(a, b) a##b
 #define CREEL_API_CONCAT(a, b) CREEL_API_CONCAT_(a, b)
-#define CREEL_API_TRY_IMPL(tmp, var, request, failure, ...)          \
-  auto tmp = (__VA_ARGS__);                                          \
+#define CREEL_API_TRY_IMPL(tmp, var, request, failure, ...)         \
+  auto tmp = (__VA_ARGS__);                                         \
   if (!tmp) return error_answer((request), tmp.error(), (failure)); \
   var = std::move(*tmp)
 #define CREEL_API_TRY(var, request, failure, ...) \
   CREEL_API_TRY_IMPL(CREEL_API_CONCAT(creel_api_try_, __LINE__), var, request, failure, __VA_ARGS__)
-#define CREEL_API_CHECK(request, failure, ...)                                \
-  do {                                                                        \
-    if (auto creel_api_check = (__VA_ARGS__); !creel_api_check)               \
-      return error_answer((request), creel_api_check.error(), (failure));     \
+#define CREEL_API_CHECK(request, failure, ...)                            \
+  do {                                                                    \
+    if (auto creel_api_check = (__VA_ARGS__); !creel_api_check)           \
+      return error_answer((request), creel_api_check.error(), (failure)); \
   } while (false)

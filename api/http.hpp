@@ -36,7 +36,7 @@ bool same_ignoring_case(std::string_view a, std::string_view b);
 struct Caller {
   UserId id;
   std::string email;
-  bool admin = false;               // of the row, or by ADMIN_EMAILS
+  bool admin = false;  // of the row, or by ADMIN_EMAILS
   std::string plan;
   std::string subscription_status;  // "active" | "inactive" | "past_due" | "cancelled"
   bool by_cookie = false;           // a browser: the CSRF rule holds
@@ -44,14 +44,14 @@ struct Caller {
 };
 
 struct Request {
-  std::string method = "GET";                  // upper case
-  std::string path = "/";                      // as sent, without the query
-  std::map<std::string, std::string> params;   // ":id" of the route, percent-decoded
-  std::map<std::string, std::string> query;    // percent-decoded; of a repeated name the first one
+  std::string method = "GET";                 // upper case
+  std::string path = "/";                     // as sent, without the query
+  std::map<std::string, std::string> params;  // ":id" of the route, percent-decoded
+  std::map<std::string, std::string> query;   // percent-decoded; of a repeated name the first one
   Headers headers;
   std::string body;
-  std::string remote_ip;                       // of the client, behind trusted proxies too
-  bool secure = false;                         // came over TLS (said by a trusted proxy)
+  std::string remote_ip;  // of the client, behind trusted proxies too
+  bool secure = false;    // came over TLS (said by a trusted proxy)
   std::string request_id;
   std::optional<Caller> caller;
 
@@ -87,8 +87,8 @@ class StreamSink {
   virtual void on_close(std::function<void()> call) = 0;
 };
 
-// `start` is called once, on a pool thread, after the head of the answer was sent; it must not block: whoever writes does
-// so from a thread of its own (api/streams.hpp).
+// `start` is called once, on a pool thread, after the head of the answer was sent; it must not block: whoever writes
+// does so from a thread of its own (api/streams.hpp).
 struct Stream {
   std::function<void(std::shared_ptr<StreamSink>)> start;
   Headers headers{};  // of the answer's head; the dispatcher fills in its own

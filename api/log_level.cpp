@@ -29,8 +29,9 @@ std::optional<std::string> json_level(std::string_view line) {
 // A token that is only a time: digits and what stands between them.
 bool looks_like_time(std::string_view word) {
   return !word.empty() && std::isdigit(static_cast<unsigned char>(word[0])) != 0 &&
-         std::all_of(word.begin(), word.end(),
-                     [](char c) { return (c >= '0' && c <= '9') || std::string_view{"-:.,TZ+/"}.find(c) != std::string_view::npos; });
+         std::all_of(word.begin(), word.end(), [](char c) {
+           return (c >= '0' && c <= '9') || std::string_view{"-:.,TZ+/"}.find(c) != std::string_view::npos;
+         });
 }
 
 }  // namespace

@@ -1,7 +1,7 @@
 // Log levels: what a line of an agent's output says about itself. Pure.
 //
-// A JSON line's "level" (word, or pino's number), else a leading word ("ERROR: …", "[warn] …", "2026-03-19T00:00:00Z INFO
-// …"), else "warn" for stderr and "info" for stdout. Answers are one of "debug", "info", "warn", "error".
+// A JSON line's "level" (word, or pino's number), else a leading word ("ERROR: …", "[warn] …", "2026-03-19T00:00:00Z
+// INFO …"), else "warn" for stderr and "info" for stdout. Answers are one of "debug", "info", "warn", "error".
 #pragma once
 
 #include <optional>

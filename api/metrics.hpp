@@ -1,7 +1,8 @@
 // Metrics: what GET /metrics shows, in the text format of Prometheus. Sole includer of prometheus-cpp (metrics.cpp).
 //
 // The API counts its own requests; every other part offers numbers by watch(), read when somebody scrapes. Names follow
-// Prometheus: seconds, bytes, `_total` on counters. No label holds an agent, a user or an address: cardinality is bounded.
+// Prometheus: seconds, bytes, `_total` on counters. No label holds an agent, a user or an address: cardinality is
+// bounded.
 //
 // Threads: every method from any thread. A watched function is called on a handler thread and must not block.
 #pragma once

@@ -19,16 +19,14 @@ std::vector<std::string> split(std::string_view pattern) {
 bool is_parameter(const std::string& segment) { return segment.starts_with(':'); }
 
 bool matches(const std::vector<std::string>& pattern, const std::vector<std::string>& path) {
-  return std::equal(pattern.begin(), pattern.end(), path.begin(), path.end(), [](const auto& p, const auto& s) {
-    return is_parameter(p) ? !s.empty() : p == s;
-  });
+  return std::equal(pattern.begin(), pattern.end(), path.begin(), path.end(),
+                    [](const auto& p, const auto& s) { return is_parameter(p) ? !s.empty() : p == s; });
 }
 
 // Literals before parameters, from the front.
 bool more_specific(const std::vector<std::string>& a, const std::vector<std::string>& b) {
-  return std::lexicographical_compare(a.begin(), a.end(), b.begin(), b.end(), [](const auto& x, const auto& y) {
-    return !is_parameter(x) && is_parameter(y);
-  });
+  return std::lexicographical_compare(a.begin(), a.end(), b.begin(), b.end(),
+                                      [](const auto& x, const auto& y) { return !is_parameter(x) && is_parameter(y); });
 }
 
 }  // namespace

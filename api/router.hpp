@@ -1,8 +1,8 @@
 // Router: finds the row of the route table for a method and path. Pure.
 //
-// A pattern is "/api/agents/:id/config": segments are literal or, with a colon, a parameter that matches any one segment
-// that is not empty. Of several patterns that match a path the one with the literal nearest to the front counts, and only
-// that one: DELETE /api/agents/provision is 405, not the deletion of an agent called "provision".
+// A pattern is "/api/agents/:id/config": segments are literal or, with a colon, a parameter that matches any one
+// segment that is not empty. Of several patterns that match a path the one with the literal nearest to the front
+// counts, and only that one: DELETE /api/agents/provision is 405, not the deletion of an agent called "provision".
 #pragma once
 
 #include <map>

@@ -14,9 +14,9 @@
 namespace creel::api {
 
 struct Target {
-  std::string path;                           // as sent, without the query: "/api/agents/ab%20c"
-  std::vector<std::string> segments;          // decoded: {"api", "agents", "ab c"}
-  std::map<std::string, std::string> query;   // decoded; "+" is a blank; of a repeated name the first one
+  std::string path;                          // as sent, without the query: "/api/agents/ab%20c"
+  std::vector<std::string> segments;         // decoded: {"api", "agents", "ab c"}
+  std::map<std::string, std::string> query;  // decoded; "+" is a blank; of a repeated name the first one
 };
 
 // Origin form ("/…"), absolute form ("http://host/…"), or "*" (then: no segments).

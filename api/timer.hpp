@@ -1,7 +1,7 @@
 // Timer: one thread and a heap of calls that are due later. For deadlines of requests that hold no thread.
 //
-// Threads: after() and cancel() from any thread. Calls run on the timer's own thread and must be short: they post work to
-// the pool. Destruction drops what is not yet due and joins the thread.
+// Threads: after() and cancel() from any thread. Calls run on the timer's own thread and must be short: they post work
+// to the pool. Destruction drops what is not yet due and joins the thread.
 #pragma once
 
 #include <chrono>

@@ -9,7 +9,8 @@ namespace creel::api {
 namespace {
 
 template <std::size_t N>
-std::string format_size(std::int64_t bytes, double step, double limit, const char* format, const std::array<const char*, N>& names) {
+std::string format_size(std::int64_t bytes, double step, double limit, const char* format,
+                        const std::array<const char*, N>& names) {
   double size = static_cast<double>(std::max<std::int64_t>(bytes, 0));
   std::size_t unit = 0;
   while (size >= limit && unit + 1 < N) {

@@ -13,7 +13,9 @@ using nlohmann::json;
 namespace {
 
 // The document knows no agent without a start time: before the first start it is the time of creation.
-std::string started_at(const store::AgentRow& row) { return to_rfc3339(row.status.started_at.value_or(row.created_at)); }
+std::string started_at(const store::AgentRow& row) {
+  return to_rfc3339(row.status.started_at.value_or(row.created_at));
+}
 
 }  // namespace
 
@@ -26,7 +28,9 @@ bool is_condition(const store::AgentRow& row, std::string_view type, std::string
                      [&](const Condition& c) { return c.type == type && c.status == status; });
 }
 
-std::string subdomain_of(const Settings& settings, const AgentId& id) { return id.str() + "." + settings.agents_domain; }
+std::string subdomain_of(const Settings& settings, const AgentId& id) {
+  return id.str() + "." + settings.agents_domain;
+}
 
 std::string url_of(const Settings& settings, const AgentId& id) {
   std::string url = settings.agents_url_scheme + "://" + subdomain_of(settings, id);
@@ -81,6 +85,7 @@ json agent_detail(const store::AgentRow& row, const Settings& settings) {
              {"name", row.name},
              {"model", row.model},
              {"template", row.template_name},
+             {"image", row.spec.image},
              {"userId", row.owner.str()},
              {"websocketUrl", websocket_url_of(settings, row.id)},
              {"createdAt", to_rfc3339(row.created_at)},

@@ -22,7 +22,7 @@ struct Waiters::Impl : std::enable_shared_from_this<Waiters::Impl> {
   struct Waiter {
     std::function<bool(const Row&)> satisfied;
     std::function<void(WaitOutcome)> done;
-    bool late = false;        // its deadline passed: the next read is its last
+    bool late = false;           // its deadline passed: the next read is its last
     std::uint64_t deadline = 0;  // the timer's id
   };
   // One for each agent somebody waits for. At most one read at a time; a wake-up during a read asks for another one,
@@ -145,8 +145,8 @@ void Waiters::wait(const AgentId& agent, std::chrono::milliseconds longest, std:
     const std::lock_guard lock{impl_->mutex};
     if (!impl_->stopping) {
       // Registered before the first read: a change between the two wakes us again.
-      waiter->deadline = impl_->timer.after(
-          longest, [weak = std::weak_ptr{impl_}, agent, waiter_weak = std::weak_ptr{waiter}] {
+      waiter->deadline =
+          impl_->timer.after(longest, [weak = std::weak_ptr{impl_}, agent, waiter_weak = std::weak_ptr{waiter}] {
             const auto self = weak.lock();
             const auto late = waiter_weak.lock();
             if (self && late) self->deadline_passed(agent, late);
@@ -169,8 +169,7 @@ void Waiters::notify(const std::string& agent_id) {
   const auto agent = AgentId::parse(agent_id);
   if (!agent) return;
   const std::lock_guard lock{impl_->mutex};
-  if (const auto found = impl_->watches.find(*agent); found != impl_->watches.end())
-    impl_->wake(*agent, found->second);
+  if (const auto found = impl_->watches.find(*agent); found != impl_->watches.end()) impl_->wake(*agent, found->second);
 }
 
 std::size_t Waiters::waiting() const {

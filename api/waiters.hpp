@@ -1,10 +1,11 @@
 // Waiters: requests that wait until an agent's row satisfies a predicate ("is it running?"), holding no thread.
 //
-// Woken by notify(agent id), which controller/app.cpp connects to the store's channel creel_status; the row is then read
-// again on the handler pool, once for all who wait for that agent. A notification is a hint: rows are also read every two
-// seconds while somebody waits, so a lost one costs two seconds and never the answer.
+// Woken by notify(agent id), which controller/app.cpp connects to the store's channel creel_status; the row is then
+// read again on the handler pool, once for all who wait for that agent. A notification is a hint: rows are also read
+// every two seconds while somebody waits, so a lost one costs two seconds and never the answer.
 //
-// Threads: every method from any thread. `done` is called exactly once, on a pool thread (on the caller's when stopped).
+// Threads: every method from any thread. `done` is called exactly once, on a pool thread (on the caller's when
+// stopped).
 #pragma once
 
 #include <chrono>

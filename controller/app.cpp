@@ -80,7 +80,7 @@ class App {
   Result<void> open_api();
   void connect();
   void watch_numbers();
-  std::vector<stats::Target> sample_targets();
+  std::optional<std::vector<stats::Target>> sample_targets();
 
   const Config& config_;
   std::optional<config::Catalog> catalog_;
@@ -181,12 +181,12 @@ Result<void> App::open_engine() {
 }
 
 // What runs, as the status rows say: the sampler asks the store, not the engine.
-std::vector<stats::Target> App::sample_targets() {
-  std::vector<stats::Target> targets;
+std::optional<std::vector<stats::Target>> App::sample_targets() {
   auto tx = database_->begin();
-  if (!tx) return targets;
+  if (!tx) return std::nullopt;
   auto rows = store::list_agents(*tx, std::nullopt, 10'000, "");
-  if (!rows) return targets;
+  if (!rows) return std::nullopt;
+  std::vector<stats::Target> targets;
   for (const auto& row : *rows)
     if (!row.status.runtime_id.empty() && row.status.started_at)
       targets.push_back({row.id, row.status.runtime_id, row.status.pid, row.status.started_at});

@@ -1,6 +1,7 @@
 #include "controller/embedded_postgres.hpp"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <spdlog/spdlog.h>
 #include <sys/eventfd.h>
@@ -254,22 +255,38 @@ struct EmbeddedPostgres::Impl {
     }
   }
 
-  bool socket_answers() const {
+  // Connects to the server's socket; -1 = nobody listens there.
+  int connect_socket() const {
     const int fd = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0) return false;
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
     // prepare() has seen to it that it fits.
     socket_path().copy(address.sun_path, sizeof address.sun_path - 1);
-    const bool answers = ::connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
+    if (fd >= 0 && ::connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0) return fd;
+    if (fd >= 0) ::close(fd);
+    return -1;
+  }
+
+  // Whether the server says anything at all. A server that was killed a moment ago still has its process entry, its
+  // postmaster.pid says "ready" and the kernel accepts connections for it; only an answer shows that it lives.
+  bool answers() const {
+    const int fd = connect_socket();
+    if (fd < 0) return false;
+    // SSLRequest: eight bytes that PostgreSQL answers with one, before any sign-in.
+    constexpr unsigned char kRequest[8] = {0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f};
+    pollfd entry{fd, POLLIN, 0};
+    char answer = 0;
+    const bool answered = ::send(fd, kRequest, sizeof kRequest, MSG_NOSIGNAL) == sizeof kRequest &&
+                          ::poll(&entry, 1, 1'000) > 0 && ::read(fd, &answer, 1) == 1;
     ::close(fd);
-    return answers;
+    return answered;
   }
 
   Result<pid_t> launch() const {
     // Who answers, yet is not seen in /proc, runs in another container that shares the folder. PostgreSQL's own guard
     // does not see it either, and a second server would destroy the data.
-    if (socket_answers()) {
+    if (const int fd = connect_socket(); fd >= 0) {
+      ::close(fd);
       return failed("a PostgreSQL in another container uses " + base.string() + "; stop the creel there first");
     }
     remove_stale_lock_files();
@@ -300,7 +317,7 @@ struct EmbeddedPostgres::Impl {
                               const std::function<void(std::string_view)>& tell) {
     const auto started = steady_clock::now();
     auto told = started;
-    while (!ready(pid)) {
+    while (!ready(pid) || !answers()) {
       if (stop.stop_requested()) return Error{ErrorKind::cancelled, "stopped while PostgreSQL was starting"};
       if (embedded::exited(pid, kLook, wake_fd)) return Outcome::ended;
       if (const auto now = steady_clock::now(); now - told >= kProgressEvery) {

@@ -2,7 +2,8 @@
 //
 // An API key is "sk_" + 64 hex digits, a session 64 hex digits; both are looked up by their SHA-256, never by
 // themselves. With both in one request the key counts: browsers do not send keys by themselves.
-// Errors: those of the store; a credential that is not valid is nullopt. Threads: any; find_caller() blocks on the store.
+// Errors: those of the store; a credential that is not valid is nullopt. Threads: any; find_caller() blocks on the
+// store.
 #pragma once
 
 #include <chrono>

@@ -20,8 +20,8 @@ class LoginThrottle {
 
   LoginThrottle(int attempts, std::chrono::milliseconds window, std::size_t max_entries = 10'000);
 
-  // Counts one attempt as failed, before it is known how it ends: so that attempts at the same time cannot slip through.
-  // Zero: go on. Otherwise: refused, come back after so long.
+  // Counts one attempt as failed, before it is known how it ends: so that attempts at the same time cannot slip
+  // through. Zero: go on. Otherwise: refused, come back after so long.
   std::chrono::seconds begin(const std::string& address, const std::string& email, Time now);
   void succeeded(const std::string& address, const std::string& email);
 

@@ -76,9 +76,8 @@ RateDecision RateLimiter::take(RateClass rate_class, const std::string& address,
   decision.allowed = std::all_of(asked.begin(), end, [](const Bucket* b) { return b->tokens >= 1.0; });
   if (decision.allowed)
     for (auto it = asked.begin(); it != end; ++it) (*it)->tokens -= 1.0;
-  const Bucket& tightest = **std::min_element(asked.begin(), end, [](const Bucket* a, const Bucket* b) {
-    return a->tokens < b->tokens;
-  });
+  const Bucket& tightest =
+      **std::min_element(asked.begin(), end, [](const Bucket* a, const Bucket* b) { return a->tokens < b->tokens; });
   const double per_second = tightest.limit / 60.0;
   decision.limit = tightest.limit;
   decision.remaining = static_cast<int>(tightest.tokens);

@@ -1,8 +1,8 @@
 // Rate limits: token buckets, one for each class and client address, in bounded memory.
 //
-// Rates are requests a minute; a bucket holds that many and fills evenly. IPv6 clients count by their /64, which is what
-// one customer gets. At most `max_clients` addresses are remembered; then those that are full again are dropped first,
-// and if there are none, the one not seen for longest: an attacker with many addresses costs memory never.
+// Rates are requests a minute; a bucket holds that many and fills evenly. IPv6 clients count by their /64, which is
+// what one customer gets. At most `max_clients` addresses are remembered; then those that are full again are dropped
+// first, and if there are none, the one not seen for longest: an attacker with many addresses costs memory never.
 //
 // Threads: take() from any thread. Pure but for the state: the time is handed in.
 #pragma once
@@ -24,7 +24,7 @@ enum class RateClass { none, api, instance, chat, provision };
 
 struct RateDecision {
   bool allowed = true;
-  int limit = 0;                  // of the bucket that decides (the one with the least left); 0 = no limit applies
+  int limit = 0;  // of the bucket that decides (the one with the least left); 0 = no limit applies
   int remaining = 0;
   std::chrono::seconds reset{0};  // until the bucket is full again
   std::chrono::seconds retry_after{0};

@@ -10,7 +10,7 @@
 
 namespace creel::api {
 
-inline constexpr std::size_t kMaxEmail = 254;      // RFC 5321
+inline constexpr std::size_t kMaxEmail = 254;  // RFC 5321
 inline constexpr std::size_t kMinPassword = 8;
 inline constexpr std::size_t kMaxPassword = 1024;  // bytes: argon2id hashes whatever it is given
 

@@ -1,4 +1,6 @@
 // Agents as their owners see them: lists, details, the plan, deletion.
+#include "controller/store/agents.hpp"
+
 #include <nlohmann/json.hpp>
 
 #include "api/body.hpp"
@@ -6,7 +8,6 @@
 #include "api/handlers/handlers.hpp"
 #include "api/handlers/support.hpp"
 #include "api/view.hpp"
-#include "controller/store/agents.hpp"
 #include "controller/store/events.hpp"
 
 namespace creel::api {
@@ -76,16 +77,14 @@ Reply list_provisioned(const Request& request, Deps& deps) {
 
 Reply get_agent(const Request& request, Deps& deps) {
   CREEL_API_TRY(auto tx, request, "Failed to fetch agent", deps.db.begin());
-  CREEL_API_TRY(const auto row, request, "Failed to fetch agent",
-                find_agent(tx, *request.caller, request.param("id")));
+  CREEL_API_TRY(const auto row, request, "Failed to fetch agent", find_agent(tx, *request.caller, request.param("id")));
   if (!row) return agent_not_found(request);
   return json_answer(200, json{{"agent", agent_detail(*row, deps.settings)}, {"status", "ok"}});
 }
 
 Reply get_plan(const Request& request, Deps& deps) {
   CREEL_API_TRY(auto tx, request, "Failed to fetch plan", deps.db.begin());
-  CREEL_API_TRY(const auto row, request, "Failed to fetch plan",
-                find_agent(tx, *request.caller, request.param("id")));
+  CREEL_API_TRY(const auto row, request, "Failed to fetch plan", find_agent(tx, *request.caller, request.param("id")));
   if (!row) return agent_not_found(request);
   json answer{{"agentId", row->id.str()},
               {"plan", row->status.plan},
@@ -119,10 +118,10 @@ Reply delete_agent(const Request& request, Deps& deps) {
     row->purge = row->purge || purge;
     if (!row->deleted_at) row->deleted_at = deps.clock();
     CREEL_API_CHECK(request, "Failed to delete agent", store::save_wish(tx, *row));
-    CREEL_API_CHECK(request, "Failed to delete agent",
-                    record_event(tx, row->id, "wish", "Deleted",
-                                 row->purge ? "Agent and its volume were deleted" : "Agent was deleted",
-                                 *request.caller));
+    CREEL_API_CHECK(
+        request, "Failed to delete agent",
+        record_event(tx, row->id, "wish", "Deleted",
+                     row->purge ? "Agent and its volume were deleted" : "Agent was deleted", *request.caller));
     CREEL_API_CHECK(request, "Failed to delete agent", tx.commit());
   }
   const auto gone = [generation = row->generation](const std::optional<store::AgentRow>& now) {

@@ -1,6 +1,7 @@
 // Sessions: log in, log out, who am I, sign up.
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <semaphore>
 
 #include "api/auth/credentials.hpp"
 #include "api/body.hpp"
@@ -16,6 +17,30 @@ namespace creel::api {
 using nlohmann::json;
 
 namespace {
+
+// Each hash takes 64 MiB while it runs: two at a time, whatever the number of handler threads.
+constexpr std::chrono::seconds kLongestTurn{2};
+std::counting_semaphore<2> g_hashing{2};
+
+class HashingTurn {
+ public:
+  HashingTurn() : taken_(g_hashing.try_acquire_for(kLongestTurn)) {}
+  ~HashingTurn() {
+    if (taken_) g_hashing.release();
+  }
+  HashingTurn(const HashingTurn&) = delete;
+  HashingTurn& operator=(const HashingTurn&) = delete;
+  explicit operator bool() const { return taken_; }
+
+ private:
+  const bool taken_;
+};
+
+Response busy(const Request& request) {
+  Response response = error_answer(request, 503, "BUSY", "Too many people are logging in; try again in a moment");
+  response.headers.emplace_back("Retry-After", "2");
+  return response;
+}
 
 std::optional<Response> throttled(const Request& request, Deps& deps, const std::string& email) {
   const auto wait = deps.login_throttle.begin(request.remote_ip, email, std::chrono::steady_clock::now());
@@ -55,6 +80,8 @@ Reply login(const Request& request, Deps& deps) {
     CREEL_API_TRY(user, request, "Failed to log in", store::find_user_by_email(tx, email));
   }
   bool good = false;
+  const HashingTurn turn;
+  if (!turn) return busy(request);
   if (user && !user->password_hash.empty())
     good = secrets::verify_password(*password, user->password_hash);
   else
@@ -79,12 +106,18 @@ Reply logout(const Request& request, Deps& deps) {
 Reply session(const Request& request, Deps&) {
   if (!request.caller) return json_answer(200, json{{"user", nullptr}});
   const Caller& caller = *request.caller;
-  return json_answer(200, json{{"user",
-                                {{"id", caller.id.str()},
-                                 {"email", caller.email},
-                                 {"role", caller.admin ? "admin" : "user"},
-                                 {"plan", caller.plan},
-                                 {"subscriptionStatus", caller.subscription_status}}}});
+  Response response = json_answer(200, json{{"user",
+                                             {{"id", caller.id.str()},
+                                              {"email", caller.email},
+                                              {"role", caller.admin ? "admin" : "user"},
+                                              {"plan", caller.plan},
+                                              {"subscriptionStatus", caller.subscription_status}}}});
+  // The store's 30 days begin anew with each use; the browser's do here.
+  if (caller.by_cookie) {
+    const std::string value = find_cookie(request, request.secure ? kSecureCookie : kCookie);
+    response.headers.emplace_back("Set-Cookie", session_cookie(request, value, store::kSessionLifetime));
+  }
+  return response;
 }
 
 Reply signup(const Request& request, Deps& deps) {
@@ -99,7 +132,11 @@ Reply signup(const Request& request, Deps& deps) {
   user.id = new_user_id();
   user.email = email;
   user.created_at = deps.clock();
-  CREEL_API_TRY(user.password_hash, request, "Failed to sign up", secrets::hash_password(*password));
+  {
+    const HashingTurn turn;
+    if (!turn) return busy(request);
+    CREEL_API_TRY(user.password_hash, request, "Failed to sign up", secrets::hash_password(*password));
+  }
   CREEL_API_TRY(auto tx, request, "Failed to sign up", deps.db.begin());
   if (const auto created = store::create_user(tx, user); !created) return account_error(request, created.error());
   return open_session(request, deps, std::move(tx), user, 201);

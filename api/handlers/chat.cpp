@@ -27,7 +27,7 @@ struct Turn {
   std::string id;
   std::string message;
   std::string topic;
-  std::string kind;   // of gateway
+  std::string kind;  // of gateway
   std::string token;
   std::chrono::steady_clock::time_point answer_by;
   std::atomic<bool> answered{false};
@@ -148,7 +148,8 @@ Reply chat(const Request& request, Deps& deps) {
     turn->answer_by = std::chrono::steady_clock::now() + longest;
     deps.waiters.wait(turn->agent, longest, decided, [turn, &deps](WaitOutcome outcome) {
       // The waiting for the agent and the waiting for its reply are one wait.
-      const auto left = std::chrono::ceil<std::chrono::milliseconds>(turn->answer_by - std::chrono::steady_clock::now());
+      const auto left =
+          std::chrono::ceil<std::chrono::milliseconds>(turn->answer_by - std::chrono::steady_clock::now());
       const auto timer = deps.timer.after(std::max(left, std::chrono::milliseconds{0}), [turn, &deps] {
         deps.post([turn, &deps] { turn->answer(reply_answer(*turn, kProcessing, deps.clock())); });
       });

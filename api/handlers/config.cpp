@@ -76,7 +76,8 @@ Reply put_config(const Request& request, Deps& deps) {
   CREEL_API_CHECK(request, kFailure,
                   record_event(tx, row->id, "wish", "ConfigChanged", "Configuration was replaced", *request.caller));
   CREEL_API_CHECK(request, kFailure, tx.commit());
-  Response response = json_answer(200, json{{"config", config}, {"status", "updated"}, {"generation", row->generation}});
+  Response response =
+      json_answer(200, json{{"config", config}, {"status", "updated"}, {"generation", row->generation}});
   response.headers.emplace_back("ETag", etag_of(*row));
   return response;
 }

@@ -1,4 +1,6 @@
 // Events: wishes, actions, changes of state, audit. Oldest first, paged by id: ask again with ?after=<nextAfter>.
+#include "controller/store/events.hpp"
+
 #include <algorithm>
 #include <charconv>
 #include <nlohmann/json.hpp>
@@ -8,7 +10,6 @@
 #include "api/handlers/handlers.hpp"
 #include "api/handlers/support.hpp"
 #include "controller/store/agents.hpp"
-#include "controller/store/events.hpp"
 
 namespace creel::api {
 

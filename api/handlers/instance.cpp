@@ -22,9 +22,9 @@ enum class Verb { start, stop, restart, repair };
 
 struct Wish {
   Verb verb;
-  std::uint64_t generation = 0;          // of the wish
-  std::optional<TimePoint> started_at;   // of the run before
-  std::string runtime_id;                // of the container before
+  std::uint64_t generation = 0;         // of the wish
+  std::optional<TimePoint> started_at;  // of the run before
+  std::string runtime_id;               // of the container before
 };
 
 bool runs(const store::AgentRow& row) { return is_running(row) && row.status.phase != Phase::stopping; }
@@ -102,8 +102,8 @@ Response answer(const Request& request, const Wish& wish, const WaitOutcome& out
     return failure(request, "ENGINE_UNREACHABLE",
                    "The container engine cannot be reached; the wish is stored and will be carried out", row);
   if (row.status.observed_generation < wish.generation)
-    return failure(request, "NOT_OBSERVED",
-                   "The wish is stored, but was not taken up in time; it will be carried out", row);
+    return failure(request, "NOT_OBSERVED", "The wish is stored, but was not taken up in time; it will be carried out",
+                   row);
   if (agent_status(row) == "error")
     return failure(request, "AGENT_FAILED", row.status.message.empty() ? "The agent does not run" : row.status.message,
                    row);
@@ -151,9 +151,7 @@ Reply lifecycle(const Request& request, Deps& deps, Verb verb) {
                  wish](std::function<void(Response)> complete) {
     deps.waiters.wait(
         id, wait, [wish](const auto& seen) { return reached(wish, seen); },
-        [brief, wish, complete = std::move(complete)](WaitOutcome outcome) {
-          complete(answer(brief, wish, outcome));
-        });
+        [brief, wish, complete = std::move(complete)](WaitOutcome outcome) { complete(answer(brief, wish, outcome)); });
   };
   return later;
 }
@@ -163,8 +161,10 @@ Reply lifecycle(const Request& request, Deps& deps, Verb verb) {
 Result<std::string> make_token(store::Tx& tx, store::AgentRow& row, const Deps& deps) {
   const Template* tmpl = deps.templates.find(row.template_name);
   if (tmpl == nullptr)
-    return Error{ErrorKind::conflict, "The template " + row.template_name + " of this agent is not installed any more",
-                 {}, "TEMPLATE_MISSING"};
+    return Error{ErrorKind::conflict,
+                 "The template " + row.template_name + " of this agent is not installed any more",
+                 {},
+                 "TEMPLATE_MISSING"};
   CREEL_TRY(auto secrets, open_secrets(tx, row.id, deps.sealer));
   CREEL_TRY(const auto config, open_secret(tx, row.id, "config", deps.sealer));
   const std::string token = random_hex(32);

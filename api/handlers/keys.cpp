@@ -49,7 +49,8 @@ Reply create_key(const Request& request, Deps& deps) {
   if (expires) {
     key.expires_at = parse_rfc3339(*expires);
     if (!key.expires_at || *key.expires_at <= key.created_at)
-      return invalid_answer(request, "expiresAt", "The field expiresAt must be a time to come, as 2027-01-31T12:00:00Z");
+      return invalid_answer(request, "expiresAt",
+                            "The field expiresAt must be a time to come, as 2027-01-31T12:00:00Z");
   }
   const Secret secret = new_api_key();
   key.id = "key_" + random_hex(8);
@@ -61,9 +62,9 @@ Reply create_key(const Request& request, Deps& deps) {
     return error_answer(request, 429, created.error().code, "You have 10 API keys already; delete one first",
                         json{{"limit", store::kApiKeysPerUser}});
   }
-  CREEL_API_CHECK(request, "Failed to create key",
-                  record_event(tx, AgentId{}, "audit", "KeyCreated", "API key " + key.prefix + "… was created",
-                               *request.caller));
+  CREEL_API_CHECK(
+      request, "Failed to create key",
+      record_event(tx, AgentId{}, "audit", "KeyCreated", "API key " + key.prefix + "… was created", *request.caller));
   CREEL_API_CHECK(request, "Failed to create key", tx.commit());
   json answer = key_view(key);
   answer["success"] = true;
@@ -74,8 +75,7 @@ Reply create_key(const Request& request, Deps& deps) {
 Reply delete_key(const Request& request, Deps& deps) {
   CREEL_API_TRY(auto tx, request, "Failed to delete key", deps.db.begin());
   const std::string& id = request.param("id");
-  CREEL_API_TRY(const bool deleted, request, "Failed to delete key",
-                store::delete_api_key(tx, request.caller->id, id));
+  CREEL_API_TRY(const bool deleted, request, "Failed to delete key", store::delete_api_key(tx, request.caller->id, id));
   if (!deleted) return error_answer(request, 404, "KEY_NOT_FOUND", "API key not found");
   CREEL_API_CHECK(
       request, "Failed to delete key",

@@ -137,8 +137,7 @@ Reply agent_logs(const Request& request, Deps& deps) {
     if (!row) return agent_not_found(request);
     CREEL_API_TRY(secrets, request, kFailure, known_secrets(tx, row->id, deps));
   }
-  if (request.query_value("follow") == "true")
-    return follow(request, deps, row->id, std::move(secrets), wanted, limit);
+  if (request.query_value("follow") == "true") return follow(request, deps, row->id, std::move(secrets), wanted, limit);
 
   auto lines = deps.logs.tail(row->id, kScanned, {});
   if (!lines && lines.error().kind != ErrorKind::not_found)

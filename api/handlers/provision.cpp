@@ -23,8 +23,8 @@ constexpr std::chrono::seconds kLongestWait{60};
 struct Wish {
   std::string name;
   std::string model;
-  std::string tier;     // "" = the caller's plan
-  std::string config;   // JSON text, "" = none
+  std::string tier;    // "" = the caller's plan
+  std::string config;  // JSON text, "" = none
   const Template* tmpl = nullptr;
 };
 

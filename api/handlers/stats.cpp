@@ -1,5 +1,5 @@
-// Resource numbers of an agent, in the document's two shapes. Every number was measured; one that was not is null, "N/A"
-// (nothing recorded yet), or belongs to the last sample and says when that was.
+// Resource numbers of an agent, in the document's two shapes. Every number was measured; one that was not is null,
+// "N/A" (nothing recorded yet), or belongs to the last sample and says when that was.
 #include <nlohmann/json.hpp>
 
 #include "api/error.hpp"
@@ -88,22 +88,22 @@ void add_provenance(json& stats, const Reading& reading) {
   }
   stats["raw"] = raw_numbers(reading);
   stats["sampledAt"] = to_rfc3339(reading.sample->at);
-  stats["ageSeconds"] =
-      std::max(std::chrono::duration<double>(reading.now - reading.sample->at).count(), 0.0);
+  stats["ageSeconds"] = std::max(std::chrono::duration<double>(reading.now - reading.sample->at).count(), 0.0);
 }
 
 // The documented texts; each null when there is no sample to take it from.
 json formatted(const Reading& reading) {
-  json stats{{"cpu", nullptr}, {"memory", nullptr}, {"memoryPercent", nullptr}, {"network", nullptr}, {"pids", nullptr}};
+  json stats{
+      {"cpu", nullptr}, {"memory", nullptr}, {"memoryPercent", nullptr}, {"network", nullptr}, {"pids", nullptr}};
   if (!reading.sample) return stats;
   const StatsSample& sample = *reading.sample;
   const auto cpu = cpu_percent(reading);
   stats["cpu"] = format_percent(cpu.value_or(0));
   stats["memory"] = format_iec(sample.memory_bytes) + " / " + format_iec(sample.memory_limit_bytes);
-  stats["memoryPercent"] = format_percent(sample.memory_limit_bytes > 0
-                                              ? 100.0 * static_cast<double>(sample.memory_bytes) /
-                                                    static_cast<double>(sample.memory_limit_bytes)
-                                              : 0.0);
+  stats["memoryPercent"] =
+      format_percent(sample.memory_limit_bytes > 0 ? 100.0 * static_cast<double>(sample.memory_bytes) /
+                                                         static_cast<double>(sample.memory_limit_bytes)
+                                                   : 0.0);
   // docker's own way of saying that it does not know.
   stats["network"] = sample.network_known
                          ? format_si(sample.network_rx_bytes) + " / " + format_si(sample.network_tx_bytes)
@@ -135,8 +135,7 @@ Reply agent_stats(const Request& request, Deps& deps) {
 
 Reply instance_stats(const Request& request, Deps& deps) {
   CREEL_API_TRY(auto tx, request, kFailure, deps.db.begin());
-  CREEL_API_TRY(const auto row, request, kFailure,
-                find_instance(tx, *request.caller, request.param("userId")));
+  CREEL_API_TRY(const auto row, request, kFailure, find_instance(tx, *request.caller, request.param("userId")));
   if (!row) return instance_forbidden(request);
   const Reading reading = read(*row, deps);
   json stats = formatted(reading);

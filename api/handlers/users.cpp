@@ -1,4 +1,6 @@
 // Users, made by administrators.
+#include "controller/store/users.hpp"
+
 #include <algorithm>
 #include <array>
 #include <nlohmann/json.hpp>
@@ -10,7 +12,6 @@
 #include "api/handlers/support.hpp"
 #include "api/view.hpp"
 #include "controller/secrets/password.hpp"
-#include "controller/store/users.hpp"
 
 namespace creel::api {
 
@@ -65,9 +66,9 @@ Reply create_user(const Request& request, Deps& deps) {
   }
   CREEL_API_TRY(auto tx, request, "Failed to create user", deps.db.begin());
   if (const auto created = store::create_user(tx, user); !created) return account_error(request, created.error());
-  CREEL_API_CHECK(request, "Failed to create user",
-                  record_event(tx, AgentId{}, "audit", "UserCreated", "User " + user.id.str() + " was created",
-                               *request.caller));
+  CREEL_API_CHECK(
+      request, "Failed to create user",
+      record_event(tx, AgentId{}, "audit", "UserCreated", "User " + user.id.str() + " was created", *request.caller));
   CREEL_API_CHECK(request, "Failed to create user", tx.commit());
   return json_answer(201, json{{"success", true}, {"user", user_view(user, deps.settings)}});
 }

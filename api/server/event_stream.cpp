@@ -10,7 +10,8 @@ bool EventStream::send(std::string text) {
   {
     std::unique_lock lock{mutex_};
     // One message larger than the buffer still goes through, alone.
-    room_.wait(lock, [&] { return shut_ || ended_ || queued_.empty() || queued_.size() + text.size() <= buffer_bytes_; });
+    room_.wait(lock,
+               [&] { return shut_ || ended_ || queued_.empty() || queued_.size() + text.size() <= buffer_bytes_; });
     if (shut_ || ended_) return false;
     wake = queued_.empty();
     queued_ += text;

@@ -25,8 +25,8 @@ class EventStream : public StreamSink, public std::enable_shared_from_this<Event
   void on_close(std::function<void()> call) override;
 
   struct Taken {
-    std::string text;    // everything queued
-    bool last = false;   // nothing will follow
+    std::string text;   // everything queued
+    bool last = false;  // nothing will follow
   };
   Taken take();
   // The connection is gone or going: writers are let go.

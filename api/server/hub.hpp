@@ -1,7 +1,7 @@
 // Hub: what the connections of one server share. Inside api/server only.
 //
-// Everything but `io` (to post to it) and `count` belongs to the thread that runs `io`. Others hold a weak_ptr: an answer
-// that comes after the server is gone finds nothing to post to.
+// Everything but `io` (to post to it) and `count` belongs to the thread that runs `io`. Others hold a weak_ptr: an
+// answer that comes after the server is gone finds nothing to post to.
 #pragma once
 
 #include <atomic>
@@ -30,8 +30,8 @@ struct Hub {
   std::atomic<std::size_t> count{0};  // of connections, for metrics
   std::size_t turning_away = 0;       // connections that are being told that they are too many
   bool draining = false;
-  std::function<void()> on_empty;     // the last connection is gone while draining
-  std::string date;                   // of the Date header, made once a second
+  std::function<void()> on_empty;  // the last connection is gone while draining
+  std::string date;                // of the Date header, made once a second
   std::int64_t date_second = 0;
   // Last, so that it goes first: the coroutines it still holds use what stands above.
   boost::asio::io_context io{1};

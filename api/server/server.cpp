@@ -47,7 +47,8 @@ Result<HostPort> parse_listen(const std::string& text) {
     if (parsed.host.empty()) parsed.host = "0.0.0.0";
   }
   const bool digits = !parsed.port.empty() && parsed.port.size() <= 5 &&
-                      parsed.port.find_first_not_of("0123456789") == std::string::npos && std::stoi(parsed.port) < 65536;
+                      parsed.port.find_first_not_of("0123456789") == std::string::npos &&
+                      std::stoi(parsed.port) < 65536;
   if (!digits) return invalid("CREEL_LISTEN", "CREEL_LISTEN: '" + text + "' is not host:port, as in 127.0.0.1:8080");
   return parsed;
 }

@@ -25,9 +25,13 @@ TEST_F(ApiInstance, IsForbiddenAlikeWhenForeignAndWhenUnknown) {
   const std::string id = provision(ann_key_);
   const std::string bob = make_user_with("bob@example.com", "pro", "active");
   for (const std::string& who : {id, std::string{"0123456789abcdef"}, ann_.id.str(), std::string{"x"}}) {
-    for (const auto& [method, rest] : std::vector<std::pair<const char*, const char*>>{
-             {"GET", ""}, {"GET", "/stats"}, {"GET", "/token"}, {"POST", "/start"}, {"POST", "/stop"},
-             {"POST", "/restart"}, {"POST", "/repair"}}) {
+    for (const auto& [method, rest] : std::vector<std::pair<const char*, const char*>>{{"GET", ""},
+                                                                                       {"GET", "/stats"},
+                                                                                       {"GET", "/token"},
+                                                                                       {"POST", "/start"},
+                                                                                       {"POST", "/stop"},
+                                                                                       {"POST", "/restart"},
+                                                                                       {"POST", "/repair"}}) {
       const Answer answer = ask(method, "/api/instance/" + who + rest, bob);
       EXPECT_EQ(answer.status, 403) << who << rest;
       EXPECT_EQ(answer.body["success"], false);
@@ -171,8 +175,8 @@ TEST_F(ApiInstance, GivesTheTokenItsGatewayAcceptsAndRemembersWhoAsked) {
   EXPECT_EQ(first.body["token"].get<std::string>().size(), 64u);
   EXPECT_EQ(first.header("Cache-Control"), "no-store");
   EXPECT_EQ(ask("GET", "/api/instance/" + id + "/token", ann_key_).body, first.body);
-  EXPECT_EQ(run("SELECT count(*) AS n FROM events WHERE reason = 'TokenRead' AND actor = $1", {ann_.id})[0].integer("n"),
-            2);
+  EXPECT_EQ(
+      run("SELECT count(*) AS n FROM events WHERE reason = 'TokenRead' AND actor = $1", {ann_.id})[0].integer("n"), 2);
   EXPECT_EQ(generation(id), 1u);
 }
 
@@ -329,8 +333,8 @@ class ApiLogs : public ApiTest {
     id_ = provision(ann_key_);
   }
   void print(const std::string& text, bool is_stderr = false) {
-    logs_.lines.push_back({TimePoint{milliseconds{1'700'000'000'000 + 10 * static_cast<int>(logs_.lines.size())}},
-                           is_stderr, text});
+    logs_.lines.push_back(
+        {TimePoint{milliseconds{1'700'000'000'000 + 10 * static_cast<int>(logs_.lines.size())}}, is_stderr, text});
   }
   Answer logs(const std::string& query = "") { return ask("GET", "/api/agents/" + id_ + "/logs" + query, ann_key_); }
   std::string id_;
@@ -435,7 +439,8 @@ TEST_F(ApiChat, BringsTheMessageToTheGatewayAndTheReplyBack) {
 }
 
 TEST_F(ApiChat, NeedsAMessage) {
-  for (const json& body : {json::object(), json{{"message", ""}}, json{{"message", "  "}}, json{{"message", nullptr}}}) {
+  for (const json& body :
+       {json::object(), json{{"message", ""}}, json{{"message", "  "}}, json{{"message", nullptr}}}) {
     const Answer answer = say(body);
     EXPECT_EQ(answer.status, 400);
     EXPECT_EQ(answer.body["error"], "Message required");

@@ -80,13 +80,13 @@ class ApiTest : public PgTest {
         post, timer_, std::chrono::milliseconds{3'600'000});
     streams_ = std::make_unique<api::Streams>(settings_.max_streams);
     throttle_ = std::make_unique<api::LoginThrottle>(settings_.login_attempts, settings_.login_window);
-    deps_ = std::make_unique<api::Deps>(api::Deps{
-        *database_, sealer_, templates_, plans_, stats_, logs_,
-        [this](const std::string& kind, gateway::ChatRequest request, auto done) {
-          if (chat_) chat_(kind, std::move(request), std::move(done));
-        },
-        *waiters_, *streams_, timer_, std::move(post), metrics_, *throttle_, settings_, system_now, "creel",
-        [this] { return engine_; }});
+    deps_ =
+        std::make_unique<api::Deps>(api::Deps{*database_, sealer_, templates_, plans_, stats_, logs_,
+                                              [this](const std::string& kind, gateway::ChatRequest request, auto done) {
+                                                if (chat_) chat_(kind, std::move(request), std::move(done));
+                                              },
+                                              *waiters_, *streams_, timer_, std::move(post), metrics_, *throttle_,
+                                              settings_, system_now, "creel", [this] { return engine_; }});
     dispatcher_ =
         std::make_unique<api::Dispatcher>(*deps_, api::TrustedProxies::parse(settings_.trusted_proxies).value());
   }
@@ -200,7 +200,7 @@ class ApiTest : public PgTest {
     tmpl.port = 18789;
     tmpl.config_path = "config.json";
     tmpl.config_base = R"({"gateway":{"token":"${gateway_token}","bind":"lan"},"model":"${model}"})";
-    tmpl.protected_keys = {"gateway"};
+    tmpl.protected_keys = {"gateway.bind", "gateway.token"};
     tmpl.min_memory_bytes = 64 << 20;
     return tmpl;
   }

@@ -19,8 +19,7 @@ const char* kUnknown = "0123456789abcdef";
 // --- the frame around every route
 
 TEST_F(Api, AnswersEveryErrorInOneShape) {
-  for (const auto& [method, target, status, code] :
-       std::vector<std::tuple<const char*, const char*, int, const char*>>{
+  for (const auto& [method, target, status, code] : std::vector<std::tuple<const char*, const char*, int, const char*>>{
            {"GET", "/nowhere", 404, "NOT_FOUND"},
            {"GET", "/api/nowhere", 404, "NOT_FOUND"},
            {"DELETE", "/healthz", 405, "METHOD_NOT_ALLOWED"},
@@ -96,7 +95,8 @@ TEST_F(Api, IsReadyOnlyWithTheSchemaOfThisProgram) {
 
 TEST_F(Api, ShowsMetricsUnlessTheyAreSwitchedOff) {
   ask("GET", "/healthz", "");
-  EXPECT_THAT(ask("GET", "/metrics", "").text, HasSubstr("creel_http_requests_total{method=\"GET\",route=\"/healthz\""));
+  EXPECT_THAT(ask("GET", "/metrics", "").text,
+              HasSubstr("creel_http_requests_total{method=\"GET\",route=\"/healthz\""));
   settings_.metrics = false;
   EXPECT_EQ(ask("GET", "/metrics", "").status, 404);
 }
@@ -107,7 +107,7 @@ TEST_F(Api, ServesItsContract) { EXPECT_EQ(ask("GET", "/openapi.json", "").body[
 
 TEST_F(Api, TakesNoCredentialThatIsNotExactlyRight) {
   for (const std::string& bad : {"sk_" + std::string(64, '0'), std::string{"sk_x"}, ann_key_ + "0", ann_key_.substr(3),
-                                std::string{"' OR 1=1"}, std::string{}}) {
+                                 std::string{"' OR 1=1"}, std::string{}}) {
     Api::Answer answer = send({"GET", "/api/keys", {{"Authorization", "Bearer " + bad}}, "", "1.1.1.1"});
     EXPECT_EQ(answer.status, 401) << bad;
     EXPECT_EQ(answer.header("WWW-Authenticate"), "Bearer");
@@ -152,9 +152,10 @@ TEST_F(ApiSession, OpensAndEnds) {
   const std::string set = in.header("Set-Cookie");
   EXPECT_THAT(set, HasSubstr("HttpOnly; SameSite=Lax; Max-Age=2592000"));
   const std::string cookie = set.substr(0, set.find(';'));
-  EXPECT_EQ(run("SELECT count(*) AS n FROM sessions WHERE digest = $1", {cookie.substr(cookie.find('=') + 1)})[0]
-                .integer("n"),
-            0)
+  EXPECT_EQ(
+      run("SELECT count(*) AS n FROM sessions WHERE digest = $1", {cookie.substr(cookie.find('=') + 1)})[0].integer(
+          "n"),
+      0)
       << "the secret itself is stored";
 
   EXPECT_EQ(ask("GET", "/api/auth/session", "", nullptr, {{"Cookie", cookie}}).body["user"]["email"],
@@ -224,7 +225,8 @@ TEST_F(ApiSession, ChecksWhatANewUserIsMadeOf) {
   const auto make = [&](json body) { return ask("POST", "/api/admin/users", admin_key_, body); };
   EXPECT_EQ(make({{"email", "BOB@example.com"}}).body["code"], "EMAIL_TAKEN");
   EXPECT_EQ(make({{"email", "BOB@example.com"}}).status, 409);
-  for (const char* bad : {"", "bob", "@b", "a@", "a b@c", "a@b@c"}) EXPECT_EQ(make({{"email", bad}}).body["field"], "email") << bad;
+  for (const char* bad : {"", "bob", "@b", "a@", "a b@c", "a@b@c"})
+    EXPECT_EQ(make({{"email", bad}}).body["field"], "email") << bad;
   EXPECT_EQ(make({{"email", "c@example.com"}, {"password", "short"}}).body["field"], "password");
   EXPECT_EQ(make({{"email", "c@example.com"}, {"plan", "gold"}}).body["field"], "plan");
   EXPECT_EQ(make({{"email", "c@example.com"}, {"subscriptionStatus", "x"}}).body["field"], "subscriptionStatus");
@@ -397,16 +399,13 @@ TEST_F(Api, AnswersProvisioningWhenItTakesLonger) {
   const Answer answer = ask("POST", "/api/agents/provision?wait=0.05", ann_key_, {{"name", "x"}});
   EXPECT_EQ(answer.status, 201);
   EXPECT_EQ(answer.body["agent"]["status"], "provisioning");
-  const Answer async =
-      ask("POST", "/api/agents/provision", ann_key_, {{"name", "y"}}, {{"Prefer", "respond-async"}});
+  const Answer async = ask("POST", "/api/agents/provision", ann_key_, {{"name", "y"}}, {{"Prefer", "respond-async"}});
   EXPECT_EQ(async.body["agent"]["status"], "provisioning");
 }
 
 TEST_F(Api, RepeatsTheFirstAnswerForAnIdempotencyKey) {
   const api::Headers key{{"Idempotency-Key", "order-1"}};
-  const auto post = [&](json body) {
-    return ask("POST", "/api/agents/provision?wait=0.01", ann_key_, body, key);
-  };
+  const auto post = [&](json body) { return ask("POST", "/api/agents/provision?wait=0.01", ann_key_, body, key); };
   const Answer first = post({{"name", "x"}});
   const Answer second = post({{"name", "x"}});
   EXPECT_EQ(first.status, 201);
@@ -417,9 +416,10 @@ TEST_F(Api, RepeatsTheFirstAnswerForAnIdempotencyKey) {
   EXPECT_EQ(other.status, 409);
   EXPECT_EQ(other.body["code"], "IDEMPOTENCY_MISMATCH");
   EXPECT_EQ(run("SELECT count(*) AS n FROM agents")[0].integer("n"), 1);
-  EXPECT_EQ(ask("POST", "/api/agents/provision", ann_key_, {{"name", "x"}}, {{"Idempotency-Key", std::string(256, 'k')}})
-                .status,
-            400);
+  EXPECT_EQ(
+      ask("POST", "/api/agents/provision", ann_key_, {{"name", "x"}}, {{"Idempotency-Key", std::string(256, 'k')}})
+          .status,
+      400);
 }
 
 TEST_F(Api, MakesOneAgentForRequestsAtTheSameTimeWithOneIdempotencyKey) {
@@ -480,13 +480,18 @@ TEST_F(Api, ShowsAgentsOnlyToTheirOwnersAndAdministrators) {
   EXPECT_EQ(ask("GET", "/api/agents", bob).body["count"], 0);
   EXPECT_EQ(ask("GET", "/api/agents", root).body["count"], 1);
   const std::string path = "/api/agents/" + id;
-  for (const auto& [method, target] : std::vector<std::pair<const char*, std::string>>{
-           {"GET", path}, {"GET", path + "/config"}, {"PUT", path + "/config"}, {"PUT", path}, {"DELETE", path},
-           {"GET", path + "/logs"}, {"GET", path + "/stats"}, {"GET", path + "/plan"}, {"GET", path + "/events"}}) {
+  for (const auto& [method, target] : std::vector<std::pair<const char*, std::string>>{{"GET", path},
+                                                                                       {"GET", path + "/config"},
+                                                                                       {"PUT", path + "/config"},
+                                                                                       {"PUT", path},
+                                                                                       {"DELETE", path},
+                                                                                       {"GET", path + "/logs"},
+                                                                                       {"GET", path + "/stats"},
+                                                                                       {"GET", path + "/plan"},
+                                                                                       {"GET", path + "/events"}}) {
     const json body = std::string_view{method} == "PUT" ? json::object() : json(nullptr);
     const Answer foreign = ask(method, target, bob, body);
-    const Answer unknown =
-        ask(method, std::string{target}.replace(12, 16, kUnknown), bob, body);
+    const Answer unknown = ask(method, std::string{target}.replace(12, 16, kUnknown), bob, body);
     EXPECT_EQ(foreign.status, 404) << method << " " << target;
     EXPECT_EQ(foreign.body["error"], "Agent not found");
     EXPECT_EQ(unknown.status, 404);
@@ -542,7 +547,8 @@ TEST_F(Api, ReplacesTheConfigurationWhole) {
   EXPECT_EQ(empty.body["status"], "ok");
   EXPECT_FALSE(empty.header("ETag").empty());
   const std::uint64_t before = generation(id);
-  const Answer put = ask("PUT", path, ann_key_, {{"apiKey", "sk-secret-value"}, {"deep", {{"a", json::array({1, 2})}}}});
+  const Answer put =
+      ask("PUT", path, ann_key_, {{"apiKey", "sk-secret-value"}, {"deep", {{"a", json::array({1, 2})}}}});
   EXPECT_EQ(put.status, 200) << put.text;
   EXPECT_EQ(put.body["status"], "updated");
   EXPECT_NE(put.header("ETag"), empty.header("ETag"));

@@ -66,6 +66,19 @@ class EmbeddedPostgresTest : public testing::Test {
     return fs::read_symlink("/proc/" + std::to_string(number) + "/cwd", error) == data() ? number : 0;
   }
 
+  // What a controller that is killed leaves running; 0 = it did not come so far.
+  pid_t leave_behind() const {
+    const pid_t controller = ::fork();
+    if (controller == 0) {
+      const auto result = start();
+      if (result) ::kill(::getpid(), SIGKILL);
+      ::_exit(1);
+    }
+    int status = 0;
+    if (::waitpid(controller, &status, 0) != controller || !WIFSIGNALED(status)) return 0;
+    return pid();
+  }
+
   static std::int64_t number(store::Database& database, const std::string& sql) {
     auto tx = database.begin().value();
     const auto rows = tx.exec(sql).value();
@@ -156,16 +169,7 @@ TEST_F(EmbeddedPostgresTest, IsStartedOnceByManyAtOnce) {
 }
 
 TEST_F(EmbeddedPostgresTest, IsTakenOverAsItRunsAfterItsControllerWasKilled) {
-  const pid_t controller = ::fork();
-  if (controller == 0) {
-    const auto result = start();
-    if (result) ::kill(::getpid(), SIGKILL);
-    ::_exit(1);
-  }
-  int status = 0;
-  ASSERT_EQ(::waitpid(controller, &status, 0), controller);
-  ASSERT_TRUE(WIFSIGNALED(status));
-  const auto server = pid();
+  const auto server = leave_behind();
   ASSERT_NE(server, 0);
   const auto postgres = started();
   ASSERT_TRUE(postgres);
@@ -173,6 +177,28 @@ TEST_F(EmbeddedPostgresTest, IsTakenOverAsItRunsAfterItsControllerWasKilled) {
   EXPECT_FALSE(postgres->attached());
   ASSERT_TRUE(postgres->stop());
   EXPECT_EQ(pid(), 0);
+}
+
+TEST_F(EmbeddedPostgresTest, IsNotCalledReadyWhileItDoesNotAnswer) {
+  // A stopped process looks like one that was killed a moment ago: it is there, its file says "ready", its socket
+  // accepts.
+  const auto server = leave_behind();
+  ASSERT_NE(server, 0);
+  ASSERT_EQ(::kill(server, SIGSTOP), 0);
+  std::stop_source source;
+  bool told = false;
+  const auto result = EmbeddedPostgres::start({.state_dir = state_,
+                                               .progress =
+                                                   [&](std::string_view) {
+                                                     told = true;
+                                                     source.request_stop();
+                                                     ::kill(server, SIGCONT);
+                                                   },
+                                               .stop = source.get_token()});
+  ::kill(server, SIGCONT);
+  EXPECT_TRUE(told);
+  ASSERT_FALSE(result);
+  EXPECT_EQ(result.error().kind, ErrorKind::cancelled);
 }
 
 TEST_F(EmbeddedPostgresTest, IsStartedAgainWhenItIsKilledAndLosesNothingCommitted) {

@@ -1,5 +1,3 @@
-#include "api/waiters.hpp"
-
 #include <gtest/gtest.h>
 
 #include <atomic>
@@ -8,6 +6,8 @@
 #include <stdexcept>
 #include <thread>
 #include <vector>
+
+#include "api/waiters.hpp"
 
 namespace creel::api {
 namespace {

@@ -11,7 +11,6 @@
 #include <thread>
 
 #include "reconciler/stats/cgroup.hpp"
-#include "reconciler/stats/format.hpp"
 #include "reconciler/stats/sampler.hpp"
 
 namespace creel::stats {
@@ -269,42 +268,6 @@ TEST(Sampler, KeepsTheLastSampleWhenTheEngineIsAwayAndDropsItWhenTheContainerIs)
   bool gone = false;
   for (int i = 0; i < 500 && !gone; ++i, std::this_thread::sleep_for(10ms)) gone = !sampler.latest(kAgent);
   EXPECT_TRUE(gone);
-}
-
-// --- units ---
-
-TEST(Format, WritesMemoryAsTheDockerCommandLineDoes) {
-  const std::vector<std::pair<std::int64_t, const char*>> table{
-      {0, "0B"},
-      {1, "1B"},
-      {1023, "1023B"},
-      {1024, "1KiB"},
-      {1536, "1.5KiB"},
-      {128ll << 20, "128MiB"},
-      {2ll << 30, "2GiB"},
-      {346'554'368, "330.5MiB"},
-      {1'073'741'823, "1GiB"},
-      {1'000'000, "976.6KiB"},
-      {-5, "0B"},
-      {(1ll << 40) * 3 / 2, "1.5TiB"},
-      {INT64_MAX, "8192PiB"},
-  };
-  for (const auto& [bytes, text] : table) EXPECT_EQ(format_memory(bytes), text) << bytes;
-  EXPECT_EQ(format_memory_usage(128ll << 20, 2ll << 30), "128MiB / 2GiB");
-  EXPECT_EQ(format_memory_percent(128ll << 20, 2ll << 30), "6.25%");
-  EXPECT_EQ(format_memory_percent(1, 0), "0.00%");
-}
-
-TEST(Format, WritesNetworkAndShares) {
-  const std::vector<std::pair<std::int64_t, const char*>> table{
-      {0, "0B"},          {999, "999B"},      {1000, "1kB"},    {1234, "1.23kB"},         {1200, "1.2kB"},
-      {12'345, "12.3kB"}, {123'456, "123kB"}, {999'999, "1MB"}, {1'500'000'000, "1.5GB"},
-  };
-  for (const auto& [bytes, text] : table) EXPECT_EQ(format_bytes(bytes), text) << bytes;
-  EXPECT_EQ(format_network(1200, 3400), "1.2kB / 3.4kB");
-  EXPECT_EQ(format_cpu(0.1512), "0.15%");
-  EXPECT_EQ(format_cpu(199.996), "200.00%");
-  EXPECT_EQ(format_cpu(-1), "0.00%");
 }
 
 }  // namespace
