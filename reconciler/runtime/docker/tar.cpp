@@ -16,7 +16,8 @@ constexpr int kIdMax = 07777777;  // what seven octal digits hold
 
 // Octal digits with a closing NUL, as every numeric field of ustar.
 void put_octal(char* field, std::size_t width, std::uint64_t value) {
-  std::snprintf(field, width, "%0*llo", static_cast<int>(width - 1), static_cast<unsigned long long>(value));
+  for (std::size_t i = width - 1; i-- > 0; value >>= 3) field[i] = static_cast<char>('0' + (value & 7));
+  field[width - 1] = '\0';
 }
 
 void put_text(char* field, std::size_t width, std::string_view text) {
