@@ -126,6 +126,11 @@ if [[ -z $id ]]; then
   [[ -n $id ]] || { stop; wait "$serve" || true; fail "the agent could not be provisioned" "see the lines above; creel doctor says more"; }
 fi
 
+model_first=
+if "$creel" agents show "$id" --json | grep -q '"template": *"openclaw"'; then
+  model_first="And once it has a model to talk to (the README says how to give it one):
+"
+fi
 cat <<END
 
 Creel runs.
@@ -139,7 +144,7 @@ Creel runs.
 Try it:
   curl -s -H "Authorization: Bearer \$(cat $keyfile)" $url/api/agents
   curl -s -H "Authorization: Bearer \$(cat $keyfile)" $url/api/agents/$id
-  curl -s -H "Authorization: Bearer \$(cat $keyfile)" -H 'Content-Type: application/json' -d '{"message":"Hello!"}' $url/api/chat
+${model_first}  curl -s -H "Authorization: Bearer \$(cat $keyfile)" -H 'Content-Type: application/json' -d '{"message":"Hello!"}' $url/api/chat
 
 END
 

@@ -85,7 +85,8 @@ void send(const std::shared_ptr<Turn>& turn, const std::string& address, Deps& d
     if (reply)
       turn->answer(reply_answer(*turn, reply->text, deps.clock()));
     else
-      turn->answer(unreachable(*turn, reply.error().message));
+      turn->answer(unreachable(*turn, reply.error().message + "; the agent's log may say more: GET /api/agents/" +
+                                          turn->agent.str() + "/logs"));
   });
 }
 
