@@ -63,11 +63,6 @@ step "private PostgreSQL"
 CREEL_TEST_DATABASE_URL=$(scripts/postgres.sh start "$work/postgres" "$work/postgres.pid")
 export CREEL_TEST_DATABASE_URL CREEL_TEST_WORK=$work
 
-step "all tests"
-labels=()
-[[ -n $all ]] || labels=(-LE slow)
-ctest --preset dev "${labels[@]}" "${filter[@]}" --timeout 600
-
 if [[ -n $all ]]; then
   step "benchmarks"
   cmake --preset release -DCREEL_TESTS=ON >/dev/null
@@ -76,4 +71,7 @@ if [[ -n $all ]]; then
   step "a bare machine"
   tests/bare/run.sh
 fi
-step "done"
+
+# Last, so that its closing lines are the run's.
+step "all tests"
+ctest --preset dev "${filter[@]}" --timeout 600
