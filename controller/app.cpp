@@ -188,7 +188,7 @@ std::optional<std::vector<stats::Target>> App::sample_targets() {
   if (!rows) return std::nullopt;
   std::vector<stats::Target> targets;
   for (const auto& row : *rows)
-    if (!row.status.runtime_id.empty() && row.status.started_at)
+    if (row.controller_id == config_.controller_id && !row.status.runtime_id.empty() && row.status.started_at)
       targets.push_back({row.id, row.status.runtime_id, row.status.pid, row.status.started_at});
   return targets;
 }
