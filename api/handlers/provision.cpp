@@ -39,7 +39,11 @@ Result<Wish> read_wish(const json& body, const Deps& deps) {
 
   CREEL_TRY(const auto template_name, text_field(body, "template"));
   wish.tmpl = deps.templates.find(template_name.value_or(deps.settings.default_template));
-  if (wish.tmpl == nullptr) return invalid("template", "There is no such template");
+  if (wish.tmpl == nullptr) {
+    std::string known;
+    for (const Template& tmpl : deps.templates.all()) known += (known.empty() ? "" : ", ") + tmpl.name;
+    return invalid("template", "There is no such template; use one of: " + known);
+  }
 
   CREEL_TRY(const auto model, text_field(body, "model"));
   wish.model = model.value_or(wish.tmpl->default_model.empty() ? "claude-opus-4-6" : wish.tmpl->default_model);
