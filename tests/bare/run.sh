@@ -19,7 +19,7 @@ cleanup() {
   [[ -z $runner ]] || wait "$runner" 2>/dev/null || true
   chroot "$root" /root/creel/scripts/engine.sh remove /var/lib/creel/engine >/dev/null 2>&1 || true
   # What the chroot had mounted goes in reverse order.
-  awk -v d="$root/" 'index($2, d) == 1 { print $2 }' /proc/mounts | tac | while read -r point; do umount -l "$point" || true; done
+  awk -v d="$root/" '$2 "/" == d || index($2, d) == 1 { print $2 }' /proc/mounts | tac | while read -r point; do umount -l "$point" || true; done
   rm -rf --one-file-system "$root"
 }
 trap cleanup EXIT
@@ -34,6 +34,8 @@ rm -f "$root.log"
 cp -a /etc/apt/sources.list.d /etc/apt/apt.conf.d "$root/etc/apt/"
 cp -L /etc/resolv.conf "$root/etc/resolv.conf" 2>/dev/null || true
 cp -L /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/ca-certificates.crt"
+# An engine unpacks images below a root of its own, which the kernel only allows where / is a mount.
+mount --bind "$root" "$root" && mount --make-private "$root"
 mount -t proc proc "$root/proc"
 mount --rbind /dev "$root/dev" && mount --make-rslave "$root/dev"
 mount --rbind /sys "$root/sys" && mount --make-rslave "$root/sys"
