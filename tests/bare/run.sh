@@ -46,13 +46,13 @@ if [[ -d ${CCACHE_DIR:-$HOME/.cache/ccache} ]]; then
   mkdir -p "$root/root/.cache/ccache"
   mount --bind "${CCACHE_DIR:-$HOME/.cache/ccache}" "$root/root/.cache/ccache"
 fi
-inside() { chroot "$root" /usr/bin/env -i HOME=/root TERM=dumb PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "$@"; }
+inside=(chroot "$root" /usr/bin/env -i HOME=/root TERM=dumb PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin)
 
 step "./test.sh --unit"
-inside bash -c 'cd /root/creel && ./test.sh --unit'
+"${inside[@]}" bash -c 'cd /root/creel && ./test.sh --unit'
 
 step "./run.sh --template reference"
-inside bash -c 'cd /root/creel && exec env CREEL_LISTEN=127.0.0.1:18180 CREEL_GATEWAY_LISTEN=127.0.0.1:18181 ./run.sh --template reference' \
+"${inside[@]}" bash -c 'cd /root/creel && exec env CREEL_LISTEN=127.0.0.1:18180 CREEL_GATEWAY_LISTEN=127.0.0.1:18181 ./run.sh --template reference' \
   </dev/null >"$root/root/run.log" 2>&1 &
 runner=$!
 until grep -q '^Creel runs' "$root/root/run.log"; do
