@@ -85,14 +85,16 @@ else
 fi
 
 step "creel serve"
-"$creel" serve &
+# A session of its own: Ctrl-C in the terminal comes to this script alone, which passes it on once. A second one ends the
+# controller without waiting for what is under way.
+setsid "$creel" serve &
 serve=$!
 stopping=
 stop() {
   stopping=1
   kill -TERM "$serve" 2>/dev/null || true
 }
-trap stop INT TERM
+trap stop INT TERM HUP
 config() { "$creel" config --json | tr -d '\n' | sed -n 's/.*"'"$1"'": *{[^}]*"value": *"\([^"]*\)".*/\1/p'; }
 listen=$(config listen)
 url=${CREEL_URL:-http://$listen}
