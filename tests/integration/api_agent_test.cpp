@@ -480,7 +480,8 @@ TEST_F(ApiChat, TellsWhatKeepsTheAgentFromAnswering) {
   const Answer failed = say({{"message", "x"}});
   EXPECT_EQ(failed.status, 502);
   EXPECT_EQ(failed.body["code"], "AGENT_UNREACHABLE");
-  EXPECT_EQ(failed.body["error"], "the model said: bad key");
+  EXPECT_EQ(failed.body["error"],
+            "the model said: bad key; the agent's log may say more: GET /api/agents/" + id_ + "/logs");
 
   AgentStatus status = observed(id_, Phase::crash_looping);
   status.message = "the agent keeps exiting";
