@@ -85,6 +85,12 @@ else
 fi
 
 step "creel serve"
+config() { "$creel" config --json | tr -d '\n' | sed -n 's/.*"'"$1"'": *{[^}]*"value": *"\([^"]*\)".*/\1/p'; }
+listen=$(config listen)
+url=${CREEL_URL:-http://$listen}
+ready() { curl --silent --fail --noproxy '*' --max-time 5 "$url/readyz" >/dev/null 2>&1; }
+# Else the answer of that one would be taken for an answer of the one started here.
+if ready; then fail "a controller answers at $url already" "stop that one, or set CREEL_LISTEN to another address"; fi
 # A session of its own: Ctrl-C in the terminal comes to this script alone, which passes it on once. A second one ends the
 # controller without waiting for what is under way.
 setsid "$creel" serve &
@@ -95,13 +101,10 @@ stop() {
   kill -TERM "$serve" 2>/dev/null || true
 }
 trap stop INT TERM HUP
-config() { "$creel" config --json | tr -d '\n' | sed -n 's/.*"'"$1"'": *{[^}]*"value": *"\([^"]*\)".*/\1/p'; }
-listen=$(config listen)
-url=${CREEL_URL:-http://$listen}
 for ((i = 0; ; i++)); do
   kill -0 "$serve" 2>/dev/null || { wait "$serve" && exit 0 || exit $?; }
   if [[ -n $stopping ]]; then wait "$serve" && exit 0 || exit $?; fi
-  if curl --silent --fail --noproxy '*' --max-time 5 "$url/readyz" >/dev/null 2>&1; then break; fi
+  if ready; then break; fi
   # PostgreSQL's crash recovery takes as long as it takes; creel says so meanwhile.
   sleep 0.2
 done

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # A private Docker engine, for a machine (a container, a chroot, a CI runner) that has none, and for tests.
 #
-#   scripts/engine.sh start DIR                      # prints its DOCKER_HOST when it answers; harmless if it does already
+#   scripts/engine.sh start DIR [-- FLAG...]         # prints its DOCKER_HOST when it answers; harmless if it does already;
+#                                                    # further flags go to dockerd
 #   scripts/engine.sh stop DIR [--with-containers]   # see below
 #   scripts/engine.sh status DIR                     # exit 0: answers, 3: does not
 #   scripts/engine.sh remove DIR                     # stop with containers, then delete its networks and DIR
@@ -28,9 +29,11 @@ fail() { say "engine: $1"; say "  remedy: $2"; exit 1; }
 (($# >= 2)) || fail "usage: engine.sh start|stop|status|remove DIR" "name a command and a folder of the engine's own"
 verb=$1 dir=$2 option=${3:-}
 case $verb:$option in
-  start: | status: | remove: | stop: | stop:--with-containers) ;;
-  *) fail "unknown command or option: $verb $option" "engine.sh start DIR | stop DIR [--with-containers] | status DIR | remove DIR" ;;
+  start:-- | start: | status: | remove: | stop: | stop:--with-containers) ;;
+  *) fail "unknown command or option: $verb $option" "engine.sh start DIR [-- FLAG...] | stop DIR [--with-containers] | status DIR | remove DIR" ;;
 esac
+
+more_flags=("${@:4}")
 
 if [[ $verb != status ]] && ((EUID != 0)); then
   command -v sudo >/dev/null || fail "an engine needs root, and there is no sudo" "run this as root"
@@ -235,7 +238,7 @@ launch() {
     if [[ $(stat -f -c %T /) == ramfs || $(awk '$5 == "/" { t = $0 } END { print t }' /proc/self/mountinfo) == *' - rootfs '* ]]; then
       export DOCKER_RAMDISK=true
     fi
-    exec setsid dockerd "${flags[@]}" </dev/null >>"$dir/log" 2>&1 9>&-
+    exec setsid dockerd "${flags[@]}" ${more_flags[@]+"${more_flags[@]}"} </dev/null >>"$dir/log" 2>&1 9>&-
   ) &
   launched=$!
 }

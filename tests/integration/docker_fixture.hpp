@@ -93,8 +93,7 @@ inline bool eventually(const std::function<bool()>& condition, std::chrono::seco
 class DockerTest : public testing::Test {
  protected:
   void SetUp() override {
-    docker::EngineOptions options;
-    options.docker_host = required_env("DOCKER_HOST");
+    options = engine_options();
     ASSERT_FALSE(options.docker_host.empty());
     auto made = docker::Engine::make(client, options);
     ASSERT_TRUE(made) << made.error().message;
@@ -110,6 +109,12 @@ class DockerTest : public testing::Test {
 
   void TearDown() override {
     if (engine) clean(controller);
+  }
+
+  virtual docker::EngineOptions engine_options() {
+    docker::EngineOptions options;
+    options.docker_host = required_env("DOCKER_HOST");
+    return options;
   }
 
   void clean(const std::string& id) {
@@ -143,6 +148,10 @@ class DockerTest : public testing::Test {
     const std::string host = engine->address();
     request.url = engine->is_unix_socket() ? "http://docker" : "http://" + host.substr(6);
     if (engine->is_unix_socket()) request.unix_socket = host.substr(7);
+    if (const std::string& dir = options.tls_dir; !dir.empty()) {
+      request.url.replace(0, 4, "https");
+      request.tls = http::Tls{dir + "/ca.pem", dir + "/cert.pem", dir + "/key.pem", true};
+    }
     request.url += "/images/create?fromSrc=-&repo=creel-testbox&tag=" + name.substr(name.find(':') + 1) +
                    "&changes=" + http::url_encode("ENTRYPOINT [\"/box\"]");
     request.headers = {{"Content-Type", "application/x-tar"}};
@@ -188,6 +197,7 @@ class DockerTest : public testing::Test {
   }
 
   http::Client client;
+  docker::EngineOptions options;
   std::unique_ptr<docker::Engine> engine;
   std::unique_ptr<docker::DockerRuntime> runtime;
   std::string controller;

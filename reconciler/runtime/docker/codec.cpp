@@ -180,6 +180,10 @@ Error engine_error(int status, std::string_view body, const std::string& what) {
   if (status == 409) kind = ErrorKind::conflict;
   const json value = json::parse(body, nullptr, false);
   std::string message = to_valid_utf8(text(value, "message"));
+  // A proxy, or an engine that wants TLS and was asked without, says why in plain text.
+  if (value.is_discarded() && body.size() < 200 && body.find('<') == std::string_view::npos)
+    message = to_valid_utf8(std::string{body});
+  while (!message.empty() && message.back() == '\n') message.pop_back();
   if (message.empty()) message = "HTTP status " + std::to_string(status);
   // One line: the engine appends logs of its helpers to some messages.
   std::replace(message.begin(), message.end(), '\n', ' ');
