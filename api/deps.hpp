@@ -11,6 +11,7 @@
 #include "api/settings.hpp"
 #include "api/streams.hpp"
 #include "api/timer.hpp"
+#include "api/verify/verifier.hpp"
 #include "api/waiters.hpp"
 #include "controller/core/clock.hpp"
 #include "controller/core/plans.hpp"
@@ -51,6 +52,7 @@ struct Deps {
   Clock clock;
   std::string controller_id;
   std::function<EngineState()> engine;  // may be empty
+  verify::Verifier& verifier;
 };
 
 }  // namespace creel::api

@@ -32,6 +32,10 @@ const std::vector<Route>& routes() {
       {"GET", "/api/agents/:id/stats", user, Rate::api, "Failed to fetch stats", agent_stats},
       {"GET", "/api/agents/:id/plan", user, Rate::api, "Failed to fetch plan", get_plan},
       {"GET", "/api/agents/:id/events", user, Rate::api, "Failed to fetch events", agent_events},
+      {"GET", "/api/agents/:id/verify", user, Rate::api, "Failed to fetch verification", get_verification},
+      {"POST", "/api/agents/:id/verify", user, Rate::api, "Failed to verify agent", verify_agent},
+      {"DELETE", "/api/agents/:id/verify", user, Rate::api, "Failed to remove verification", remove_verification},
+      {"POST", "/api/agents/:id/verify/challenge", user, Rate::api, "Failed to make a challenge", verification_challenge},
       {"GET", "/api/events", user, Rate::api, "Failed to fetch events", all_events},
 
       {"GET", "/api/instance/:userId", user, Rate::instance, "Failed to fetch instance", get_instance, true},

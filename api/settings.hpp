@@ -40,6 +40,7 @@ struct Settings {
   std::uint16_t agents_url_port = 0;                 // 0: the scheme's own
   std::string gateway_url = "ws://127.0.0.1:10000";  // websocketUrl = <this>/agent/<id>
   std::string default_template = "openclaw";
+  std::string public_url = "http://127.0.0.1:8080";  // where clients reach this API
 
   // Who may do what.
   bool signup = false;

@@ -68,7 +68,8 @@ json list_item(const store::AgentRow& row, const Settings& settings) {
   return item;
 }
 
-json agent_detail(const store::AgentRow& row, const Settings& settings) {
+json agent_detail(const store::AgentRow& row, const std::optional<store::Verification>& verification,
+                  const Settings& settings) {
   const std::string status = agent_status(row);
   json agent{{"id", row.id.str()},
              {"status", status == "running" ? "active" : status},
@@ -77,11 +78,11 @@ json agent_detail(const store::AgentRow& row, const Settings& settings) {
              {"subdomain", subdomain_of(settings, row.id)},
              {"url", url_of(settings, row.id)},
              {"openclawVersion", row.version},
-             // Nothing has been verified of any agent before the verification routes exist.
-             {"verified", false},
-             {"verificationType", nullptr},
-             {"attestationUid", nullptr},
-             {"verifiedAt", nullptr},
+             {"verified", verification.has_value()},
+             {"verificationType", verification ? json(verification->type) : json(nullptr)},
+             {"attestationUid",
+              verification && verification->attestation_uid ? json(*verification->attestation_uid) : json(nullptr)},
+             {"verifiedAt", verification ? json(to_rfc3339(verification->verified_at)) : json(nullptr)},
              {"name", row.name},
              {"model", row.model},
              {"template", row.template_name},

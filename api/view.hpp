@@ -7,6 +7,7 @@
 #include "api/settings.hpp"
 #include "controller/store/agents.hpp"
 #include "controller/store/users.hpp"
+#include "controller/store/verifications.hpp"
 
 namespace creel::api {
 
@@ -25,7 +26,8 @@ void add_state(nlohmann::json& object, const store::AgentRow& row);
 // An element of a list, and the "agent" of provisioning.
 nlohmann::json list_item(const store::AgentRow& row, const Settings& settings);
 // The "agent" of GET /api/agents/:id, where running is called "active".
-nlohmann::json agent_detail(const store::AgentRow& row, const Settings& settings);
+nlohmann::json agent_detail(const store::AgentRow& row, const std::optional<store::Verification>& verification,
+                            const Settings& settings);
 // GET /api/instance/:userId.
 nlohmann::json instance_detail(const store::AgentRow& row, const Settings& settings);
 

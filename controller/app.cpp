@@ -37,6 +37,7 @@ namespace creel {
 namespace {
 
 constexpr std::size_t kHandlerThreads = 8;
+constexpr std::size_t kVerifyThreads = 4;  // reading chains
 
 std::size_t reconcile_workers() { return std::max<std::size_t>(2, 2 * std::thread::hardware_concurrency()); }
 
@@ -57,12 +58,14 @@ class App {
   // First no new requests, then no new actions, then the store. Agents are left alone.
   void stop() {
     if (waiters_) waiters_->stop();
+    if (verifier_) verifier_->stop();
     if (server_) server_->stop();
     if (streams_) streams_->stop();
     if (listener_) listener_->stop();
     if (lease_) lease_->stop();
     if (loop_) loop_->follow();
     sampler_.reset();
+    if (verify_pool_) verify_pool_->join();
     if (pool_) pool_->join();
     server_.reset();
     http_.reset();  // cancels what is still under way, before what its callbacks use goes
@@ -78,6 +81,7 @@ class App {
   Result<void> open_store();
   Result<void> open_engine();
   Result<void> open_api();
+  void open_verifier();
   void connect();
   void watch_numbers();
   std::optional<std::vector<stats::Target>> sample_targets();
@@ -106,6 +110,8 @@ class App {
   std::unique_ptr<api::Waiters> waiters_;
   std::unique_ptr<api::Streams> streams_;
   std::unique_ptr<api::LoginThrottle> throttle_;
+  std::unique_ptr<verify::Verifier> verifier_;
+  std::unique_ptr<api::Pool> verify_pool_;
   std::unique_ptr<api::Deps> deps_;
   std::unique_ptr<api::Dispatcher> dispatcher_;
   std::unique_ptr<api::Server> server_;
@@ -201,6 +207,7 @@ Result<void> App::open_api() {
   settings_.agents_url_port = config_.agents_url_port;
   settings_.gateway_url = config_.gateway_url;
   settings_.default_template = config_.default_template;
+  settings_.public_url = config_.url;
   settings_.signup = config_.signup;
   settings_.admin_emails = {config_.admin_emails.begin(), config_.admin_emails.end()};
   settings_.trusted_proxies = config_.trusted_proxies;
@@ -221,6 +228,7 @@ Result<void> App::open_api() {
   waiters_ = std::make_unique<api::Waiters>(read_row, post, *timer_);
   streams_ = std::make_unique<api::Streams>(settings_.max_streams);
   throttle_ = std::make_unique<api::LoginThrottle>(settings_.login_attempts, settings_.login_window);
+  open_verifier();
   api::ChatFunction chat = [this](const std::string& kind, gateway::ChatRequest request,
                                   std::function<void(Result<gateway::ChatReply>)> done) {
     gateways_->chat_async(kind, std::move(request), std::move(done));
@@ -233,10 +241,30 @@ Result<void> App::open_api() {
   deps_ = std::make_unique<api::Deps>(api::Deps{*database_, *sealer_, catalog_->templates, catalog_->plans, *sampler_,
                                                 *logs_, std::move(chat), *waiters_, *streams_, *timer_, std::move(post),
                                                 *metrics_, *throttle_, settings_, system_now, config_.controller_id,
-                                                engine_state});
+                                                engine_state, *verifier_});
   dispatcher_ = std::make_unique<api::Dispatcher>(*deps_, std::move(proxies));
   CREEL_TRY(server_, api::Server::start(settings_, *dispatcher_, *pool_, *metrics_));
   return {};
+}
+
+void App::open_verifier() {
+  verify::Settings settings;
+  settings.eth_rpc_url = config_.eth_rpc_url;
+  settings.base_rpc_url = config_.base_rpc_url;
+  settings.eas_chain = config_.eas_chain;
+  settings.eas_contract = config_.eas_contract;
+  settings.eas_schemas = config_.eas_schemas;
+  settings.eas_attesters = config_.eas_attesters;
+  settings.coinbase_eas_contract = config_.coinbase_eas_contract;
+  settings.coinbase_indexer = config_.coinbase_indexer;
+  settings.coinbase_attester = config_.coinbase_attester;
+  settings.coinbase_schema = config_.coinbase_schema;
+  settings.ens_registry = config_.ens_registry;
+  settings.webauthn_rp_id = config_.webauthn_rp_id;
+  settings.webauthn_origins = config_.webauthn_origins;
+  verify_pool_ = std::make_unique<api::Pool>(kVerifyThreads);
+  verifier_ = std::make_unique<verify::Verifier>(
+      *http_, std::move(settings), [this](std::function<void()> work) { verify_pool_->post(std::move(work)); });
 }
 
 void App::connect() {

@@ -9,6 +9,7 @@
 #include "api/handlers/support.hpp"
 #include "api/view.hpp"
 #include "controller/store/events.hpp"
+#include "controller/store/verifications.hpp"
 
 namespace creel::api {
 
@@ -79,7 +80,8 @@ Reply get_agent(const Request& request, Deps& deps) {
   CREEL_API_TRY(auto tx, request, "Failed to fetch agent", deps.db.begin());
   CREEL_API_TRY(const auto row, request, "Failed to fetch agent", find_agent(tx, *request.caller, request.param("id")));
   if (!row) return agent_not_found(request);
-  return json_answer(200, json{{"agent", agent_detail(*row, deps.settings)}, {"status", "ok"}});
+  CREEL_API_TRY(const auto verification, request, "Failed to fetch agent", store::get_verification(tx, row->id));
+  return json_answer(200, json{{"agent", agent_detail(*row, verification, deps.settings)}, {"status", "ok"}});
 }
 
 Reply get_plan(const Request& request, Deps& deps) {

@@ -48,6 +48,11 @@ Reply agent_events(const Request&, Deps&);
 Reply all_events(const Request&, Deps&);
 // chat.cpp
 Reply chat(const Request&, Deps&);
+// verify.cpp
+Reply get_verification(const Request&, Deps&);
+Reply verification_challenge(const Request&, Deps&);
+Reply verify_agent(const Request&, Deps&);
+Reply remove_verification(const Request&, Deps&);
 // health.cpp
 Reply healthz(const Request&, Deps&);
 Reply readyz(const Request&, Deps&);

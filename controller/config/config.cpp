@@ -142,6 +142,92 @@ Result<void> check_master_key(const std::string& given) {
   return form ? Result<void>{} : wrong("the key is not 32 bytes in base64; make one with: openssl rand -base64 32");
 }
 
+// --- verification ---------------------------------------------------------------------------------------------------
+
+constexpr const char* kEasOnEthereum = "0xA1207F3BBa224E2c9c3c6D5aF63D0eb1582Ce587";
+constexpr const char* kEasOnBase = "0x4200000000000000000000000000000000000021";
+
+Result<std::string> parse_hex(const std::string& text, std::size_t digits) {
+  const auto digit = [](char c) { return std::isxdigit(static_cast<unsigned char>(c)) != 0; };
+  if (text.size() != digits + 2 || !text.starts_with("0x") || !only(std::string_view{text}.substr(2), digit))
+    return invalid("", "\"" + text + "\" is not \"0x\" and " + std::to_string(digits) + " hex digits");
+  return text;
+}
+
+Result<std::vector<std::string>> parse_hex_list(const std::string& text, std::size_t digits) {
+  std::vector<std::string> list;
+  for (const auto& element : split_list(text)) {
+    CREEL_TRY(std::string parsed, parse_hex(element, digits));
+    list.push_back(std::move(parsed));
+  }
+  return list;
+}
+
+// Lower case, and no IP address: the last label begins with a letter.
+bool domain_name(std::string_view text) {
+  if (text.empty() || text.size() > 253) return false;
+  for (;;) {
+    const auto dot = text.find('.');
+    const auto label = text.substr(0, dot);
+    if (!only(label, slug_character) || label.size() > 63 || label.front() == '-' || label.back() == '-') return false;
+    if (dot == std::string_view::npos) return label.front() >= 'a' && label.front() <= 'z';
+    text.remove_prefix(dot + 1);
+  }
+}
+
+// "https://example.com:8443/x" -> "https", "example.com", ":8443"
+struct UrlParts {
+  std::string scheme, host, port, rest;
+};
+
+UrlParts split_url(const std::string& url) {
+  UrlParts parts;
+  const auto colons = url.find("://");
+  if (colons == std::string::npos) return parts;
+  parts.scheme = url.substr(0, colons);
+  const auto slash = std::min(url.find_first_of("/?#", colons + 3), url.size());
+  const std::string authority = url.substr(colons + 3, slash - colons - 3);
+  parts.rest = url.substr(slash);
+  const auto colon =
+      authority.find(':', authority.starts_with('[') ? std::min(authority.find(']'), authority.size()) : 0);
+  parts.host = authority.substr(0, colon);
+  if (colon != std::string::npos) parts.port = authority.substr(colon);
+  return parts;
+}
+
+// Browsers let authenticators make no keys for IP addresses, but for "localhost", which is this machine too.
+UrlParts webauthn_url(const std::string& url) {
+  UrlParts parts = split_url(url);
+  if (parts.host == "127.0.0.1" || parts.host == "[::1]") parts.host = "localhost";
+  return parts;
+}
+
+std::string default_rp_id(const std::string& url) {
+  const std::string host = webauthn_url(url).host;
+  return domain_name(host) ? host : std::string{};
+}
+
+std::string default_origin(const std::string& url) {
+  const UrlParts parts = webauthn_url(url);
+  // As browsers write it: without the scheme's own port.
+  const bool own = parts.port == (parts.scheme == "https" ? ":443" : ":80");
+  return parts.scheme + "://" + parts.host + (own ? std::string{} : parts.port);
+}
+
+Result<void> check_origin(const std::string& origin, const std::string& rp_id) {
+  const UrlParts parts = split_url(origin);
+  const bool localhost = parts.host == "localhost" || parts.host.ends_with(".localhost");
+  const bool secure = parts.scheme == "https" || (parts.scheme == "http" && localhost);
+  const bool port = parts.port.empty() || parse_int(parts.port.substr(1), 1, 65535).has_value();
+  if (!secure || !domain_name(parts.host) || !port || !parts.rest.empty())
+    return wrong("\"" + origin +
+                 "\" is not an origin such as https://example.com, without a path (http:// only for localhost)");
+  if (rp_id.empty()) return wrong("set CREEL_WEBAUTHN_RP_ID too: there is no domain to take from CREEL_URL");
+  if (parts.host != rp_id && !parts.host.ends_with("." + rp_id))
+    return wrong("\"" + origin + "\" is not of the domain " + rp_id + " (CREEL_WEBAUTHN_RP_ID)");
+  return {};
+}
+
 // --- the table ------------------------------------------------------------------------------------------------------
 
 struct Context {
@@ -362,6 +448,51 @@ const Entry kEntries[] = {
      [](const Context& context) -> Result<std::string> { return "http://" + reachable(context.config.listen); },
      SET(url, parse_url(value, {"http", "https"})), "the API that client commands call"},
     {"CREEL_API_KEY", NO_FALLBACK, SET_TEXT(api_key), "the key they call it with", true},
+    {"CREEL_EAS_CHAIN", FALLBACK("ethereum"),
+     [](Config& config, const std::string& value) -> Result<void> {
+       if (value != "ethereum" && value != "base") return wrong("\"" + value + "\" is neither ethereum nor base");
+       config.eas_chain = value;
+       return {};
+     },
+     "chain of EAS attestations: ethereum (ETH_RPC_URL) or base (BASE_RPC_URL)"},
+    {"CREEL_EAS_CONTRACT", "EAS on CREEL_EAS_CHAIN",
+     [](const Context& context) -> Result<std::string> {
+       return std::string{context.config.eas_chain == "base" ? kEasOnBase : kEasOnEthereum};
+     },
+     SET(eas_contract, parse_hex(value, 40)), "contract of the Ethereum Attestation Service"},
+    {"CREEL_EAS_SCHEMAS", NO_FALLBACK, SET(eas_schemas, parse_hex_list(value, 64)),
+     "schemas whose attestations count, separated by commas; none = type eas is off"},
+    {"CREEL_EAS_ATTESTERS", NO_FALLBACK, SET(eas_attesters, parse_hex_list(value, 40)),
+     "attesters that are trusted, separated by commas; none = type eas is off"},
+    {"CREEL_COINBASE_EAS_CONTRACT", FALLBACK(kEasOnBase), SET(coinbase_eas_contract, parse_hex(value, 40)),
+     "contract of the attestation service on Base"},
+    {"CREEL_COINBASE_INDEXER", FALLBACK("0x2c7eE1E5f416dfF40054c27A62f7B357C4E8619C"),
+     SET(coinbase_indexer, parse_hex(value, 40)), "Coinbase's index of its attestations"},
+    {"CREEL_COINBASE_ATTESTER", FALLBACK("0x357458739F90461b99789350868CD7CF330Dd7EE"),
+     SET(coinbase_attester, parse_hex(value, 40)), "address that Coinbase attests with"},
+    {"CREEL_COINBASE_SCHEMA", FALLBACK("0xf8b05c79f090979bf4a80270aba232dff11a10d9ca55c4f88de95317970f0de9"),
+     SET(coinbase_schema, parse_hex(value, 64)), "schema of its \"Verified Account\" attestations"},
+    {"CREEL_ENS_REGISTRY", FALLBACK("0x00000000000C2E074eC69A0dFb2997BA6C7d2e1e"),
+     SET(ens_registry, parse_hex(value, 40)), "registry of the Ethereum Name Service"},
+    {"CREEL_WEBAUTHN_RP_ID", "host of CREEL_URL; localhost for this machine",
+     [](const Context& context) -> Result<std::string> { return default_rp_id(context.config.url); },
+     [](Config& config, const std::string& value) -> Result<void> {
+       if (!domain_name(value)) return wrong("\"" + value + "\" is not a lower-case domain name such as example.com");
+       config.webauthn_rp_id = value;
+       return {};
+     },
+     "domain that authenticators make keys for; not an IP address"},
+    {"CREEL_WEBAUTHN_ORIGINS", "CREEL_URL, if it belongs to CREEL_WEBAUTHN_RP_ID",
+     [](const Context& context) -> Result<std::string> {
+       const std::string origin = default_origin(context.config.url);
+       return check_origin(origin, context.config.webauthn_rp_id) ? origin : std::string{};
+     },
+     [](Config& config, const std::string& value) -> Result<void> {
+       config.webauthn_origins = split_list(value);
+       for (const auto& origin : config.webauthn_origins) CREEL_CHECK(check_origin(origin, config.webauthn_rp_id));
+       return {};
+     },
+     "pages whose registrations are accepted, as https://HOST[:PORT], separated by commas"},
 };
 
 #undef FALLBACK

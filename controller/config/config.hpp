@@ -78,6 +78,15 @@ struct Config {
   std::string stripe_webhook_secret;                         // STRIPE_WEBHOOK_SECRET
   std::string eth_rpc_url, base_rpc_url;                     // ETH_RPC_URL, BASE_RPC_URL
 
+  // Verification: addresses are "0x" and 40 hex digits, uids "0x" and 64
+  std::string eas_chain;                                // CREEL_EAS_CHAIN: "ethereum" | "base"
+  std::string eas_contract;                             // CREEL_EAS_CONTRACT
+  std::vector<std::string> eas_schemas, eas_attesters;  // CREEL_EAS_SCHEMAS, CREEL_EAS_ATTESTERS: those that count
+  std::string coinbase_eas_contract, coinbase_indexer, coinbase_attester, coinbase_schema;  // CREEL_COINBASE_*
+  std::string ens_registry;                                                                 // CREEL_ENS_REGISTRY
+  std::string webauthn_rp_id;                 // CREEL_WEBAUTHN_RP_ID: a domain; "" = WebAuthn cannot be used
+  std::vector<std::string> webauthn_origins;  // CREEL_WEBAUTHN_ORIGINS: "https://host[:port]" of that domain
+
   // The client commands
   std::string url;      // CREEL_URL: default http://<listen>
   std::string api_key;  // CREEL_API_KEY. Secret.

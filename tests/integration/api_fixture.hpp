@@ -62,6 +62,7 @@ class ApiTest : public PgTest {
   void TearDown() override {
     if (waiters_) waiters_->stop();
     if (streams_) streams_->stop();
+    if (verify_pool_) verify_pool_->join();
     if (pool_) pool_->join();
     dispatcher_.reset();
     waiters_.reset();
@@ -80,13 +81,16 @@ class ApiTest : public PgTest {
         post, timer_, std::chrono::milliseconds{3'600'000});
     streams_ = std::make_unique<api::Streams>(settings_.max_streams);
     throttle_ = std::make_unique<api::LoginThrottle>(settings_.login_attempts, settings_.login_window);
+    verify_pool_ = std::make_unique<api::Pool>(2);
+    verifier_ = std::make_unique<verify::Verifier>(
+        http_, verify_settings_, [this](std::function<void()> work) { verify_pool_->post(std::move(work)); });
     deps_ =
         std::make_unique<api::Deps>(api::Deps{*database_, sealer_, templates_, plans_, stats_, logs_,
                                               [this](const std::string& kind, gateway::ChatRequest request, auto done) {
                                                 if (chat_) chat_(kind, std::move(request), std::move(done));
                                               },
                                               *waiters_, *streams_, timer_, std::move(post), metrics_, *throttle_,
-                                              settings_, system_now, "creel", [this] { return engine_; }});
+                                              settings_, system_now, "creel", [this] { return engine_; }, *verifier_});
     dispatcher_ =
         std::make_unique<api::Dispatcher>(*deps_, api::TrustedProxies::parse(settings_.trusted_proxies).value());
   }
@@ -214,6 +218,8 @@ class ApiTest : public PgTest {
   }
 
   api::Settings settings_;
+  verify::Settings verify_settings_;
+  http::Client http_;
   const secrets::Sealer sealer_ = secrets::Sealer::from_base64("MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=").value();
   const TemplateSet templates_{{tiny_template()}};
   const Plans plans_ = some_plans();
@@ -229,6 +235,8 @@ class ApiTest : public PgTest {
   std::unique_ptr<api::Streams> streams_;
   std::unique_ptr<api::LoginThrottle> throttle_;
   std::unique_ptr<api::Deps> deps_;
+  std::unique_ptr<verify::Verifier> verifier_;
+  std::unique_ptr<api::Pool> verify_pool_;
   std::unique_ptr<api::Dispatcher> dispatcher_;
   store::User ann_;
   std::string ann_key_;

@@ -111,8 +111,19 @@ TEST(View, ShowsAListItem) {
 }
 
 TEST(View, ShowsAnAgent) {
-  EXPECT_EQ(test::golden("api/agent.json", agent_detail(example_row(), {}).dump(2)),
-            agent_detail(example_row(), {}).dump(2));
+  EXPECT_EQ(test::golden("api/agent.json", agent_detail(example_row(), {}, {}).dump(2)),
+            agent_detail(example_row(), {}, {}).dump(2));
+}
+
+TEST(View, ShowsWhatWasVerifiedOfAnAgent) {
+  EXPECT_EQ(agent_detail(example_row(), {}, {})["verified"], false);
+  const store::Verification found{
+      example_row().id, "eas", "0x12", "0x34", *parse_rfc3339("2026-03-19T00:00:00Z"), "{}"};
+  const auto shown = agent_detail(example_row(), found, {});
+  EXPECT_EQ(shown["verified"], true);
+  EXPECT_EQ(shown["verificationType"], "eas");
+  EXPECT_EQ(shown["attestationUid"], "0x12");
+  EXPECT_EQ(shown["verifiedAt"], "2026-03-19T00:00:00Z");
 }
 
 TEST(View, ShowsAnInstance) {
@@ -123,19 +134,19 @@ TEST(View, ShowsAnInstance) {
 TEST(View, SaysActiveOnlyInTheAgentItself) {
   auto row = example_row();
   EXPECT_EQ(list_item(row, {})["status"], "running");
-  EXPECT_EQ(agent_detail(row, {})["status"], "active");
+  EXPECT_EQ(agent_detail(row, {}, {})["status"], "active");
   EXPECT_EQ(instance_detail(row, {})["status"], "running");
   row.status.phase = Phase::stopped;
-  EXPECT_EQ(agent_detail(row, {})["status"], "stopped");
+  EXPECT_EQ(agent_detail(row, {}, {})["status"], "stopped");
   row.status.phase = Phase::crash_looping;
-  EXPECT_EQ(agent_detail(row, {})["status"], "error");
+  EXPECT_EQ(agent_detail(row, {}, {})["status"], "error");
   row.status.phase = Phase::pending;
-  EXPECT_EQ(agent_detail(row, {})["status"], "provisioning");
+  EXPECT_EQ(agent_detail(row, {}, {})["status"], "provisioning");
 }
 
 TEST(View, NeverShowsWhereTheGatewayIs) {
   for (const auto& shown :
-       {list_item(example_row(), {}), agent_detail(example_row(), {}), instance_detail(example_row(), {})})
+       {list_item(example_row(), {}), agent_detail(example_row(), {}, {}), instance_detail(example_row(), {})})
     EXPECT_EQ(shown.dump().find("172.18.0.5"), std::string::npos);
 }
 
