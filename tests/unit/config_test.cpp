@@ -260,5 +260,79 @@ TEST(ConfigUnits, MasksPasswordsOfDatabases) {
   EXPECT_EQ(mask_database_url("password='p"), "password=****");
 }
 
+TEST(Config, KnowsWhereAttestationsAndNamesAre) {
+  const Config config = load(home())->config;
+  EXPECT_EQ(config.eas_chain, "ethereum");
+  EXPECT_EQ(config.eas_contract, "0xA1207F3BBa224E2c9c3c6D5aF63D0eb1582Ce587");
+  EXPECT_EQ(config.coinbase_eas_contract, "0x4200000000000000000000000000000000000021");
+  EXPECT_EQ(config.coinbase_indexer, "0x2c7eE1E5f416dfF40054c27A62f7B357C4E8619C");
+  EXPECT_EQ(config.coinbase_attester, "0x357458739F90461b99789350868CD7CF330Dd7EE");
+  EXPECT_EQ(config.coinbase_schema, "0xf8b05c79f090979bf4a80270aba232dff11a10d9ca55c4f88de95317970f0de9");
+  EXPECT_EQ(config.ens_registry, "0x00000000000C2E074eC69A0dFb2997BA6C7d2e1e");
+  // Nothing is trusted by itself.
+  EXPECT_TRUE(config.eas_schemas.empty());
+  EXPECT_TRUE(config.eas_attesters.empty());
+  Sources base = home();
+  base.environment["CREEL_EAS_CHAIN"] = "base";
+  EXPECT_EQ(load(base)->config.eas_contract, "0x4200000000000000000000000000000000000021");
+}
+
+TEST(Config, RefusesAddressesAndUidsThatAreNone) {
+  const std::string address = "0x" + std::string(40, 'a'), uid = "0x" + std::string(64, 'a');
+  const std::pair<const char*, std::string> wrong[] = {
+      {"CREEL_EAS_CHAIN", "optimism"},       {"CREEL_EAS_CONTRACT", uid},
+      {"CREEL_EAS_CONTRACT", "0x12"},        {"CREEL_EAS_SCHEMAS", uid + ",0xaa"},
+      {"CREEL_EAS_ATTESTERS", uid},          {"CREEL_COINBASE_SCHEMA", address},
+      {"CREEL_COINBASE_INDEXER", "ann.eth"}, {"CREEL_COINBASE_ATTESTER", "0x"},
+      {"CREEL_ENS_REGISTRY", address + "0"}, {"CREEL_COINBASE_EAS_CONTRACT", "0x" + std::string(40, 'g')}};
+  for (const auto& [variable, value] : wrong) {
+    Sources sources = home();
+    sources.environment[variable] = value;
+    EXPECT_NE(failure(sources).find(variable), std::string::npos) << variable << "=" << value;
+  }
+  Sources good = home();
+  good.environment["CREEL_EAS_SCHEMAS"] = uid + ", " + uid;
+  good.environment["CREEL_EAS_ATTESTERS"] = address;
+  const auto loaded = load(good);
+  ASSERT_TRUE(loaded) << loaded.error().message;
+  EXPECT_EQ(loaded->config.eas_schemas.size(), 2u);
+}
+
+TEST(Config, TakesTheSiteOfAuthenticatorsFromTheUrl) {
+  const auto site = [](std::map<std::string, std::string> variables) {
+    Sources sources = home();
+    sources.environment.merge(variables);
+    const auto loaded = load(sources);
+    if (!loaded) return loaded.error().message;
+    std::string text = loaded->config.webauthn_rp_id;
+    for (const auto& origin : loaded->config.webauthn_origins) text += " " + origin;
+    return text;
+  };
+  EXPECT_EQ(site({}), "localhost http://localhost:8080");
+  EXPECT_EQ(site({{"CREEL_LISTEN", "[::1]:80"}}), "localhost http://localhost");
+  EXPECT_EQ(site({{"CREEL_URL", "https://creel.example.com"}}), "creel.example.com https://creel.example.com");
+  EXPECT_EQ(site({{"CREEL_URL", "https://creel.example.com:8443/api"}}),
+            "creel.example.com https://creel.example.com:8443");
+  EXPECT_EQ(site({{"CREEL_URL", "https://creel.example.com:443"}}), "creel.example.com https://creel.example.com");
+  EXPECT_EQ(site({{"CREEL_URL", "https://creel.example.com"}, {"CREEL_WEBAUTHN_RP_ID", "example.com"}}),
+            "example.com https://creel.example.com");
+  // Authenticators make keys neither for addresses nor over plain HTTP from elsewhere.
+  EXPECT_EQ(site({{"CREEL_URL", "https://192.0.2.1"}}), "");
+  EXPECT_EQ(site({{"CREEL_URL", "http://creel.example.com"}}), "creel.example.com");
+  EXPECT_EQ(site({{"CREEL_WEBAUTHN_RP_ID", "example.com"}}), "example.com");
+  EXPECT_EQ(site({{"CREEL_WEBAUTHN_RP_ID", "example.com"},
+                  {"CREEL_WEBAUTHN_ORIGINS", "https://example.com, https://a.example.com:8443"}}),
+            "example.com https://example.com https://a.example.com:8443");
+  for (const char* origin :
+       {"http://example.com", "https://example.org", "https://badexample.com", "https://example.com/",
+        "https://example.com:0", "https://example.com:x", "example.com", "https://"})
+    EXPECT_NE(site({{"CREEL_WEBAUTHN_RP_ID", "example.com"}, {"CREEL_WEBAUTHN_ORIGINS", origin}})
+                  .find("CREEL_WEBAUTHN_ORIGINS"),
+              std::string::npos)
+        << origin;
+  for (const char* id : {"192.0.2.1", "Example.com", "https://example.com", "example.com:80", "-a.com"})
+    EXPECT_NE(site({{"CREEL_WEBAUTHN_RP_ID", id}}).find("CREEL_WEBAUTHN_RP_ID"), std::string::npos) << id;
+}
+
 }  // namespace
 }  // namespace creel::config
