@@ -2,7 +2,9 @@
 #include <set>
 
 #include "tests/integration/api_fixture.hpp"
+#include "tests/support/creel_process.hpp"
 #include "tests/support/node_script.hpp"
+#include "tests/unit/http_scripted_server.hpp"
 
 namespace creel::test {
 namespace {
@@ -309,6 +311,58 @@ TEST_F(VerifyOnChain, SaysThatItCouldNotFindOutWhenTheNodeIsAway) {
   verify_settings_.eth_rpc_url = "";
   rebuild();
   expect_verified(verify(ens), "ens");
+}
+
+// The program itself, with what it takes from its environment.
+TEST(VerifyServed, TakesItsSettingsFromTheEnvironmentAndStopsWhileANodeHangs) {
+  NodeScript chain{"chain.js"};
+  const json at = chain.ready();
+  ASSERT_TRUE(at.contains("wallets"));
+  const auto wallet = [&](int number) { return at["wallets"][static_cast<std::size_t>(number)].get<std::string>(); };
+  const Server silent{[](Peer& peer) { peer.wait_closed(); }};
+  CreelProcess creel{{{"ETH_RPC_URL", silent.url()},
+                      {"BASE_RPC_URL", at["url"]},
+                      {"CREEL_EAS_CHAIN", "base"},
+                      {"CREEL_EAS_CONTRACT", at["eas"]},
+                      {"CREEL_EAS_SCHEMAS",
+                       at["schemas"]["other"].get<std::string>() + "," + at["schemas"]["good"].get<std::string>()},
+                      {"CREEL_EAS_ATTESTERS", wallet(kAttester)},
+                      {"CREEL_COINBASE_EAS_CONTRACT", at["eas"]},
+                      {"CREEL_COINBASE_INDEXER", at["indexer"]},
+                      {"CREEL_COINBASE_ATTESTER", wallet(kAttester)},
+                      {"CREEL_COINBASE_SCHEMA", at["schemas"]["good"]}}};
+  creel.start();
+  const std::string key = creel.user("ann@example.com");
+  const auto made = creel.call("POST", "/api/agents/provision?wait=0", key, {{"name", "fred"}});
+  ASSERT_EQ(made.status, 201) << made.text;
+  const std::string path = "/api/agents/" + made.json["agent"]["id"].get<std::string>() + "/verify";
+
+  const json question{{"attester", kAttester}, {"schema", "good"}, {"recipient", kOwner}};
+  const std::string uid = chain.ask("attest", question)["uid"];
+  chain.ask("index", {{"recipient", kOwner}, {"schema", "good"}, {"uid", uid}});
+  const json eas{{"verificationType", "eas"}, {"attestationUid", uid}};
+  EXPECT_EQ(creel.call("POST", path, key, eas).status, 200);
+  const auto asked = creel.call("POST", path + "/challenge", key, {{"verificationType", "coinbase"}});
+  ASSERT_EQ(asked.status, 200) << asked.text;
+  // The listener's own address, because nothing else is said.
+  EXPECT_NE(asked.json["message"].get<std::string>().find(creel.url()), std::string::npos);
+  const json signed_text = chain.ask("sign", {{"wallet", kOwner}, {"message", asked.json["message"]}});
+  const auto verified =
+      creel.call("POST", path, key, {{"verificationType", "coinbase"}, {"signature", signed_text["signature"]}});
+  EXPECT_EQ(verified.status, 200) << verified.text;
+  const auto options = creel.call("POST", path + "/challenge", key, {{"verificationType", "webauthn"}});
+  EXPECT_EQ(options.json["options"]["rp"]["id"], "localhost") << options.text;
+
+  const auto text = creel.call("POST", path + "/challenge", key, {{"verificationType", "ens"}}).json["message"];
+  const json ens{{"verificationType", "ens"},
+                 {"signature", chain.ask("sign", {{"wallet", kOwner}, {"message", text}})["signature"]},
+                 {"walletAddress", wallet(kOwner)}};
+  auto waiting = std::async(std::launch::async, [&] { return creel.call("POST", path, key, ens); });
+  EXPECT_TRUE(eventually([&] { return silent.connections() > 0; }));
+  EXPECT_EQ(creel.stop(), 0);
+  const auto cut = waiting.get();
+  EXPECT_EQ(cut.status, 502) << cut.text;
+  EXPECT_NE(cut.text.find("stopping"), std::string::npos) << cut.text;
 }
 
 }  // namespace
