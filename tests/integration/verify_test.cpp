@@ -38,7 +38,7 @@ TEST_F(VerifyTest, NamesTheFieldThatIsMissingOrWrong) {
   const auto expect_field = [&](const json& body, const char* field) {
     const Answer answer = verify(body);
     EXPECT_EQ(answer.status, 400) << answer.text;
-    EXPECT_EQ(answer.body["code"], "INVALID_BODY");
+    EXPECT_EQ(answer.body.value("code", ""), "INVALID_BODY");
     EXPECT_EQ(answer.body.value("field", ""), field) << body;
   };
   expect_field(json::object(), "verificationType");
@@ -58,8 +58,8 @@ TEST_F(VerifyTest, NamesTheFieldThatIsMissingOrWrong) {
   expect_field({{"verificationType", "webauthn"}, {"signature", std::string(300'000, '1')}}, "signature");
   const Answer answer = challenge({{"verificationType", "ens"}, {"walletAddress", "me"}});
   EXPECT_EQ(answer.status, 400);
-  EXPECT_EQ(answer.body["field"], "walletAddress");
-  EXPECT_EQ(challenge(json::object()).body["field"], "verificationType");
+  EXPECT_EQ(answer.body.value("field", ""), "walletAddress");
+  EXPECT_EQ(challenge(json::object()).body.value("field", ""), "verificationType");
 }
 
 TEST_F(VerifyTest, IsForTheOwnerAlone) {
@@ -75,7 +75,7 @@ TEST_F(VerifyTest, IsForTheOwnerAlone) {
     EXPECT_EQ(ask(method, target, bob, sent).status, 404) << method;
     const Answer refused = ask(method, target, admin, sent);
     EXPECT_EQ(refused.status, 403) << method;
-    EXPECT_EQ(refused.body["code"], "FORBIDDEN");
+    EXPECT_EQ(refused.body.value("code", ""), "FORBIDDEN");
   }
   EXPECT_EQ(ask("GET", path("0123456789abcdef"), ann_key_).status, 404);
   EXPECT_EQ(ask("GET", path("nonsense"), ann_key_).status, 404);
@@ -85,7 +85,7 @@ TEST_F(VerifyTest, IsForTheOwnerAlone) {
 TEST_F(VerifyTest, SaysWhichSettingATypeNeeds) {
   const auto expect_setting = [&](const Answer& answer, const char* setting) {
     EXPECT_EQ(answer.status, 503) << answer.text;
-    EXPECT_EQ(answer.body["code"], "VERIFIER_NOT_CONFIGURED");
+    EXPECT_EQ(answer.body.value("code", ""), "VERIFIER_NOT_CONFIGURED");
     EXPECT_NE(answer.body.value("error", "").find(setting), std::string::npos) << answer.text;
   };
   const std::string uid = "0x" + std::string(64, '1');
@@ -114,7 +114,7 @@ TEST_F(VerifyTest, MakesAChallengeThatSaysWhatItIsFor) {
                                {"signature", kSignature},
                                {"walletAddress", "0x0000000000000000000000000000000000000001"}});
   EXPECT_EQ(other.status, 422);
-  EXPECT_EQ(other.body["reason"], "wrong_signer");
+  EXPECT_EQ(other.body.value("reason", ""), "wrong_signer");
 }
 
 TEST_F(VerifyTest, WantsAChallengeThatIsThereUnusedAndNew) {
@@ -122,7 +122,7 @@ TEST_F(VerifyTest, WantsAChallengeThatIsThereUnusedAndNew) {
   const auto expect_code = [&](const char* code) {
     const Answer answer = verify(body);
     EXPECT_EQ(answer.status, 409) << answer.text;
-    EXPECT_EQ(answer.body["code"], code);
+    EXPECT_EQ(answer.body.value("code", ""), code);
     EXPECT_NE(answer.text.find("/verify/challenge"), std::string::npos);
   };
   expect_code("CHALLENGE_MISSING");
@@ -135,6 +135,28 @@ TEST_F(VerifyTest, WantsAChallengeThatIsThereUnusedAndNew) {
   challenge({{"verificationType", "ens"}});
   EXPECT_EQ(verify(body).status, 422);
   EXPECT_EQ(run("SELECT count(*) AS n FROM verification_challenges")[0].integer("n"), 1);
+}
+
+TEST_F(VerifyTest, KeepsTheChallengesOfAgentsUsersAndTypesApart) {
+  const json made = challenge({{"verificationType", "ens"}}).body;
+  const store::User bob = make_user("bob@example.com");
+  const AgentId agent = *AgentId::parse(agent_);
+  auto tx = begin();
+  const auto mine = store::get_challenge(tx, agent, ann_.id, "ens").value();
+  ASSERT_TRUE(mine);
+  EXPECT_EQ(mine->challenge, made["challenge"]);
+  EXPECT_FALSE(store::get_challenge(tx, agent, bob.id, "ens").value());
+  EXPECT_FALSE(store::get_challenge(tx, agent, ann_.id, "coinbase").value());
+  EXPECT_FALSE(store::get_challenge(tx, new_agent_id(), ann_.id, "ens").value());
+  // Nor does one use up another: not of another user, and not the one that has taken its place.
+  store::Challenge other = *mine;
+  other.user = bob.id;
+  EXPECT_FALSE(store::use_challenge(tx, other, system_now()).value());
+  other = *mine;
+  other.challenge = "older";
+  EXPECT_FALSE(store::use_challenge(tx, other, system_now()).value());
+  EXPECT_TRUE(store::use_challenge(tx, *mine, system_now()).value());
+  EXPECT_FALSE(store::use_challenge(tx, *mine, system_now()).value());
 }
 
 TEST_F(VerifyTest, GoesWithTheAgent) {
@@ -200,12 +222,12 @@ TEST_F(VerifyInBrowser, AcceptsARegistrationOnce) {
 
   const Answer again = verify_with(registration);
   EXPECT_EQ(again.status, 409) << again.text;
-  EXPECT_EQ(again.body["code"], "CHALLENGE_USED");
+  EXPECT_EQ(again.body.value("code", ""), "CHALLENGE_USED");
   // Nor does it answer the next challenge.
   challenge({{"verificationType", "webauthn"}});
   const Answer late = verify_with(registration);
   EXPECT_EQ(late.status, 422);
-  EXPECT_EQ(late.body["reason"], "challenge_mismatch");
+  EXPECT_EQ(late.body.value("reason", ""), "challenge_mismatch");
 }
 
 TEST_F(VerifyInBrowser, ChecksTheSignatureOfAnAttestation) {
@@ -224,15 +246,15 @@ TEST_F(VerifyInBrowser, ChecksTheSignatureOfAnAttestation) {
 TEST_F(VerifyInBrowser, RefusesAnotherOriginAndAnotherPersonsChallenge) {
   const Answer elsewhere = verify_with(registered({{"origin", 1}}));
   EXPECT_EQ(elsewhere.status, 422) << elsewhere.text;
-  EXPECT_EQ(elsewhere.body["reason"], "wrong_origin");
+  EXPECT_EQ(elsewhere.body.value("reason", ""), "wrong_origin");
   // Bob's answer to Ann's challenge is of no use to Bob.
   const std::string registration = registered();
   const std::string bob = make_user_with("bob@example.com", "pro", "active");
   const std::string his = provision(bob);
   const json body{{"verificationType", "webauthn"}, {"signature", registration}};
-  EXPECT_EQ(ask("POST", path(his), bob, body).body["code"], "CHALLENGE_MISSING");
+  EXPECT_EQ(ask("POST", path(his), bob, body).body.value("code", ""), "CHALLENGE_MISSING");
   ask("POST", path(his) + "/challenge", bob, {{"verificationType", "webauthn"}});
-  EXPECT_EQ(ask("POST", path(his), bob, body).body["reason"], "challenge_mismatch");
+  EXPECT_EQ(ask("POST", path(his), bob, body).body.value("reason", ""), "challenge_mismatch");
   EXPECT_EQ(ask("GET", path(his), bob).body["verified"], false);
   EXPECT_EQ(ask("GET", path(), ann_key_).body["verified"], false);
 }

@@ -267,7 +267,7 @@ TEST(Node, ThatAnswersBadlyIsUnreachable) {
       {R"({"result":"0xzz"})", "200 OK"},
       {R"({"error":{"code":-32005,"message":"limit exceeded for secret-key"}})", "200 OK"},
       {R"({"error":{}})", "200 OK"},
-      {R"({"result":")" + std::string(1 << 20, '0') + "\"}", "200 OK"},
+      {R"({"result":"0x)" + std::string(1 << 20, '0') + "\"}", "200 OK"},
       {std::string(200'000, '['), "200 OK"},
   };
   for (const auto& [body, status] : answers) {
