@@ -3,6 +3,7 @@
 #include "controller/store/verifications.hpp"
 #include "tests/integration/api_fixture.hpp"
 #include "tests/support/node_script.hpp"
+#include "tests/unit/http_scripted_server.hpp"
 
 namespace creel::test {
 namespace {
@@ -174,6 +175,27 @@ TEST_F(VerifyTest, GoesWithTheAgent) {
   run("DELETE FROM agents WHERE id = $1", {agent_});
   EXPECT_EQ(run("SELECT count(*) AS n FROM verifications")[0].integer("n"), 0);
   EXPECT_EQ(run("SELECT count(*) AS n FROM verification_challenges")[0].integer("n"), 0);
+}
+
+TEST_F(VerifyTest, HoldsUpNothingElseWhileANodeIsSilent) {
+  const Server silent{[](Peer& peer) { peer.wait_closed(); }};
+  verify_settings_.eth_rpc_url = silent.url();
+  verify_settings_.eas_schemas = {"0x" + std::string(64, '1')};
+  verify_settings_.eas_attesters = {kWallet};
+  verify_settings_.deadline = std::chrono::hours{1};
+  waiters_->stop();
+  build();
+  const json body{{"verificationType", "eas"}, {"attestationUid", "0x" + std::string(64, '2')}};
+  // More than there are threads, of handlers (3) and of the verifier (2) together.
+  std::vector<std::future<Answer>> answers;
+  for (int i = 0; i < 12; ++i) answers.push_back(ask_aside("POST", path(), ann_key_, body));
+  EXPECT_TRUE(eventually([&] { return silent.connections() == 2; }));
+  EXPECT_EQ(ask("GET", path(), ann_key_).status, 200);
+  EXPECT_EQ(ask("GET", "/api/agents/" + agent_, ann_key_).status, 200);
+  EXPECT_EQ(challenge({{"verificationType", "ens"}}).status, 200);
+  for (const auto& answer : answers) EXPECT_EQ(answer.wait_for(std::chrono::seconds{0}), std::future_status::timeout);
+  verifier_->stop();
+  for (auto& answer : answers) EXPECT_EQ(answer.get().status, 502);
 }
 
 // Chromium, whose virtual authenticator makes the keys.
