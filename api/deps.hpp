@@ -33,6 +33,10 @@ struct EngineState {
 using ChatFunction = std::function<void(const std::string& kind, gateway::ChatRequest request,
                                         std::function<void(Result<gateway::ChatReply>)> done)>;
 
+// Whether the gateway at an address takes a token; as ChatFunction. Bound to gateway::Gateways::accepts_async.
+using TokenCheck =
+    std::function<void(const std::string& address, const std::string& token, std::function<void(Result<bool>)> done)>;
+
 struct Deps {
   store::Database& db;
   const secrets::Sealer& sealer;
@@ -51,6 +55,7 @@ struct Deps {
   Clock clock;
   std::string controller_id;
   std::function<EngineState()> engine;  // may be empty
+  TokenCheck accepts_token{};
 };
 
 }  // namespace creel::api

@@ -167,5 +167,24 @@ TEST(ForPeople, MakesOneShortHarmlessLine) {
   EXPECT_EQ(cut.substr(cut.size() - 5), "\xc3\xa4...");
 }
 
+TEST_F(GatewayTest, LearnsFromARefusedEmptyChatWhetherATokenIsAccepted) {
+  const auto accepts = [this](const std::string& address) {
+    std::promise<Result<bool>> promise;
+    auto future = promise.get_future();
+    gateways_.accepts_async(address, "t0ken",
+                            [&promise](Result<bool> answer) { promise.set_value(std::move(answer)); });
+    return future.get();
+  };
+  FakeServer server{[](const std::string& request) {
+    return http_answer(request.find("Bearer t0ken\r\n") == std::string::npos ? 401 : 400, "{}");
+  }};
+  EXPECT_EQ(accepts(server.address()).value(), true);
+  FakeServer other{[](const std::string&) { return http_answer(401, "{}"); }};
+  EXPECT_EQ(accepts(other.address()).value(), false);
+  const ClosedPort port;
+  EXPECT_EQ(accepts(port.address()).error().kind, ErrorKind::unavailable);
+  EXPECT_EQ(accepts("").error().kind, ErrorKind::unavailable);
+}
+
 }  // namespace
 }  // namespace creel::gateway
