@@ -10,6 +10,10 @@ constexpr const char* kColumns =
     "s.agent_id, s.stream_id, s.maybe_made, s.attempts, s.last_error, "
     "EXISTS (SELECT 1 FROM agents a WHERE a.id = s.agent_id AND a.desired <> 'deleted') AS wanted";
 
+constexpr const char* kDue =
+    "s.controller_id = $1 AND s.next_attempt_at <= clock_timestamp() AND (s.stream_id IS NULL "
+    "OR NOT EXISTS (SELECT 1 FROM agents a WHERE a.id = s.agent_id AND a.desired <> 'deleted'))";
+
 Result<std::optional<LiveStream>> first_stream(const Rows& rows) {
   if (rows.empty()) return std::optional<LiveStream>{};
   const auto row = rows[0];
@@ -42,18 +46,23 @@ Result<std::optional<LiveStream>> get_live_stream(Tx& tx, const AgentId& agent) 
   return first_stream(rows);
 }
 
+Result<int> count_due_live_streams(Tx& tx, const std::string& controller_id) {
+  CREEL_TRY(const auto rows,
+            tx.exec(std::string{"SELECT count(*) AS n FROM live_streams s WHERE "} + kDue, {controller_id}));
+  return static_cast<int>(rows[0].integer("n"));
+}
+
 Result<std::optional<LiveStream>> claim_live_stream(Tx& tx, const std::string& controller_id,
                                                     std::chrono::milliseconds hold) {
-  CREEL_TRY(
-      const auto rows,
-      tx.exec(std::string{"UPDATE live_streams s SET next_attempt_at = clock_timestamp() + $2 * interval '1 ms' "
-                          "WHERE s.agent_id = (SELECT due.agent_id FROM live_streams due "
-                          "WHERE due.controller_id = $1 AND due.next_attempt_at <= clock_timestamp() "
-                          "AND (due.stream_id IS NULL OR NOT EXISTS (SELECT 1 FROM agents a WHERE a.id = due.agent_id "
-                          "AND a.desired <> 'deleted')) "
-                          "ORDER BY due.next_attempt_at, due.agent_id LIMIT 1 FOR UPDATE SKIP LOCKED) RETURNING "} +
-                  kColumns,
-              {controller_id, static_cast<std::int64_t>(hold.count())}));
+  CREEL_TRY(const auto due, tx.exec(std::string{"SELECT s.agent_id FROM live_streams s WHERE "} + kDue +
+                                        " ORDER BY s.next_attempt_at, s.agent_id LIMIT 1 FOR UPDATE SKIP LOCKED",
+                                    {controller_id}));
+  if (due.empty()) return std::optional<LiveStream>{};
+  CREEL_TRY(const auto rows,
+            tx.exec(std::string{"UPDATE live_streams s SET next_attempt_at = clock_timestamp() + $2 * interval '1 ms' "
+                                "WHERE s.agent_id = $1 RETURNING "} +
+                        kColumns,
+                    {due[0].text("agent_id"), static_cast<std::int64_t>(hold.count())}));
   return first_stream(rows);
 }
 

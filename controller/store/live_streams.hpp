@@ -28,7 +28,9 @@ struct LiveStream {
 Result<void> want_live_stream(Tx& tx, const AgentId& agent, const std::string& controller_id);
 Result<std::optional<LiveStream>> get_live_stream(Tx& tx, const AgentId& agent);
 
-// The next one that is due and has something to be done: created, or deleted with its agent.
+// How many are due now and have something to be done: to be created, or deleted with their agents.
+Result<int> count_due_live_streams(Tx& tx, const std::string& controller_id);
+// The one that is due for longest.
 Result<std::optional<LiveStream>> claim_live_stream(Tx& tx, const std::string& controller_id,
                                                     std::chrono::milliseconds hold);
 // Before Mux is asked to make one: whatever happens to the answer, it is looked for from now on. not_found: the row has

@@ -26,20 +26,23 @@ std::string LiveStreams::passthrough(const AgentId& agent) const {
 }
 
 void LiveStreams::pass(std::stop_token stop) {
-  while (!stop.stop_requested()) {
-    const auto more = next(stop);
-    if (!more) spdlog::debug("live streams: {}", more.error().message);
-    if (!more || !*more) return;
-  }
+  const auto all = [&]() -> Result<void> {
+    CREEL_TRY(auto tx, database_.begin());
+    CREEL_TRY(const int due, store::count_due_live_streams(tx, options_.controller_id));
+    CREEL_CHECK(tx.commit());
+    // What fails is due later than what has not been tried yet, so nothing is tried twice.
+    for (int i = 0; i < due && !stop.stop_requested(); ++i) CREEL_CHECK(next(stop));
+    return {};
+  };
+  if (const auto done = all(); !done) spdlog::debug("live streams: {}", done.error().message);
 }
 
-Result<bool> LiveStreams::next(std::stop_token stop) {
+Result<void> LiveStreams::next(std::stop_token stop) {
   CREEL_TRY(auto tx, database_.begin());
   CREEL_TRY(const auto row, store::claim_live_stream(tx, options_.controller_id, options_.hold));
   CREEL_CHECK(tx.commit());
-  if (!row) return false;
-  const auto done = row->wanted ? make(*row, stop) : remove(*row, stop);
-  return static_cast<bool>(done);
+  if (!row) return {};
+  return row->wanted ? make(*row, stop) : remove(*row, stop);
 }
 
 Result<void> LiveStreams::make(const store::LiveStream& row, std::stop_token stop) {

@@ -33,12 +33,11 @@ class LiveStreams {
   LiveStreams(store::Database& database, const secrets::Sealer& sealer, Mux mux, LiveStreamOptions options)
       : database_(database), sealer_(sealer), mux_(std::move(mux)), options_(std::move(options)) {}
 
-  // Until nothing is due, Mux cannot be reached, or `stop` is asked for.
+  // Everything that is due now, once; ends early when Mux cannot be reached or `stop` is asked for.
   void pass(std::stop_token stop);
 
  private:
-  // False: no more in this pass.
-  Result<bool> next(std::stop_token stop);
+  Result<void> next(std::stop_token stop);
   Result<void> make(const store::LiveStream& row, std::stop_token stop);
   Result<void> remove(const store::LiveStream& row, std::stop_token stop);
   Result<void> keep(const AgentId& agent, const MuxStream& stream, bool maybe_made);
