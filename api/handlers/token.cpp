@@ -29,6 +29,13 @@ Result<std::string> make_token(store::Tx& tx, store::AgentRow& row, const Deps& 
   return token;
 }
 
+bool reachable(const store::AgentRow& row) { return is_running(row) && !row.status.address.empty(); }
+
+// Waiting longer would be in vain.
+bool cannot_run(const store::AgentRow& row) {
+  return row.desired != DesiredState::running || agent_status(row) == "error";
+}
+
 // From the stored wish to the gateway's own word that the new token is in force.
 struct Rotation : std::enable_shared_from_this<Rotation> {
   Deps& deps;
@@ -55,9 +62,11 @@ struct Rotation : std::enable_shared_from_this<Rotation> {
     answer_by = SteadyClock::now() + longest;
     deps.waiters.wait(
         agent, longest,
-        [wished = generation](const auto& seen) { return !seen || seen->status.observed_generation >= wished; },
+        [wished = generation](const auto& seen) {
+          return !seen || (seen->status.observed_generation >= wished && (reachable(*seen) || cannot_run(*seen)));
+        },
         [self = shared_from_this()](WaitOutcome outcome) {
-          if (!outcome.satisfied || !outcome.row || !is_running(*outcome.row) || outcome.row->status.address.empty())
+          if (!outcome.satisfied || !outcome.row || !reachable(*outcome.row))
             return self->complete(self->answer(false));
           self->address = outcome.row->status.address;
           self->check();
