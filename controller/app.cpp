@@ -63,8 +63,8 @@ class App {
     if (server_) server_->stop();
     if (streams_) streams_->stop();
     if (listener_) listener_->stop();
-    live_streams_job_.reset();
     if (lease_) lease_->stop();
+    live_streams_job_.reset();
     if (loop_) loop_->follow();
     sampler_.reset();
     if (pool_) pool_->join();

@@ -93,6 +93,17 @@ TEST_F(Channels, AreToldWhenNoLiveStreamCanBeMade) {
   EXPECT_NE(made.json["warnings"][0].get<std::string>().find("MUX_TOKEN_ID"), std::string::npos);
 }
 
+TEST_F(Channels, AreLimitedAsTheSettingSays) {
+  start({{"CREEL_RATE_LIMIT_PROVISION", "2"}});
+  EXPECT_EQ(creel->call("POST", "/api/provision", "", json::object()).status, 401);
+  EXPECT_EQ(creel->call("POST", "/api/provision", key, json::object()).status, 400);
+  const Answer limited = creel->call("POST", "/api/provision", key, {{"telegramToken", kTelegram}});
+  EXPECT_EQ(limited.status, 429) << limited.text;
+  EXPECT_EQ(limited.json["code"], "RATE_LIMITED");
+  EXPECT_EQ(limited.header("ratelimit-limit"), "2");
+  EXPECT_NE(limited.header("retry-after"), "");
+}
+
 TEST_F(Channels, LeaveTheGatewaysTokenToBeRotated) {
   start({});
   const Answer made = creel->call("POST", "/api/provision", key, {{"telegramToken", kTelegram}});

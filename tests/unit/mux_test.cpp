@@ -79,7 +79,8 @@ TEST_F(MuxTest, TellsAnUnknownOutcomeFromARefusal) {
 
 TEST(Mux, CannotBeReachedWhereNothingListens) {
   http::Client client;
-  const auto answer = Mux{client, {.base_url = "http://127.0.0.1:1", .token_id = "", .token_secret = ""}}.create("x", {});
+  const auto answer =
+      Mux{client, {.base_url = "http://127.0.0.1:1", .token_id = "", .token_secret = ""}}.create("x", {});
   ASSERT_FALSE(answer);
   EXPECT_EQ(answer.error().kind, ErrorKind::unavailable);
 }
