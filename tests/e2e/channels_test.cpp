@@ -130,10 +130,10 @@ TEST_F(Channels, AndKeysReachTheRealOpenClawAndStayThroughChangesAndRepair) {
                                    {"discordGuildId", "123456789012345678"},
                                    {"discordChannelId", "223456789012345678"},
                                    {"aiProvider", "openrouter"},
-                                   {"apiKey", kApiKey},
-                                   {"plan", "pro"}});
+                                   {"apiKey", kApiKey}});
   ASSERT_EQ(made.status, 201) << made.text << creel->log();
   EXPECT_EQ(made.json["model"], "openrouter/moonshotai/kimi-k2.5");
+  EXPECT_EQ(made.json["plan"], "free");  // the smallest: 1 GiB and half a core must do
   const std::string id = made.json["userId"];
   const Answer first = ready(id);
   ASSERT_EQ(first.json["agent"]["phase"], "Ready") << first.text << creel->log();

@@ -473,6 +473,28 @@ TEST_F(ApiTokenRotation, SaysWhenTheGatewayDoesNotAcceptItYet) {
   EXPECT_EQ(waiting.get().body["pending"], true);
 }
 
+TEST_F(ApiTokenRotation, RestartsAGatewayThatGoesOnRefusingTheTokenOnce) {
+  settings_.lifecycle_wait = std::chrono::seconds{20};
+  build();
+  const std::string id = provision(ann_key_);
+  observed(id, Phase::ready);
+  std::atomic<bool> restarted{false};
+  accepts_ = [&](const std::string&, const std::string&, auto done) { done(restarted.load()); };
+  const auto before = generation(id);
+  // Without a wait, too: it is answered at once, and what is needed is done all the same.
+  const Answer answer = ask("POST", "/api/instance/" + id + "/token/rotate?wait=0", ann_key_);
+  EXPECT_EQ(answer.body["pending"], true);
+  observed(id, Phase::ready);
+  ASSERT_TRUE(wished_after(id, before + 1));
+  EXPECT_EQ(run("SELECT restart_wish FROM agents")[0].integer("restart_wish"), 1);
+  EXPECT_EQ(run("SELECT id FROM events WHERE reason = 'RestartRequested'").size(), 1);
+  restarted = true;
+  observed(id, Phase::ready);
+  const Answer again = ask("GET", "/api/instance/" + id + "/token", ann_key_);
+  EXPECT_EQ(again.body["token"], answer.body["token"]);
+  EXPECT_EQ(generation(id), before + 2);
+}
+
 TEST_F(ApiTokenRotation, WaitsForTheNextStartOfAStoppedAgent) {
   const std::string id = provision(ann_key_);
   run("UPDATE agents SET desired = 'stopped'");
