@@ -24,7 +24,7 @@ using SteadyClock = std::chrono::steady_clock;
 
 constexpr std::chrono::seconds kLongestWait{180};
 constexpr std::chrono::milliseconds kBetweenChecks{500};
-constexpr std::chrono::milliseconds kPatience{8'000};  // with a gateway that has the file and refuses the token
+constexpr std::chrono::milliseconds kPatience{15'000};  // with a gateway that has the file and refuses the token
 
 // A new token, which the gateway accepts once the files are delivered.
 Result<std::string> make_token(store::Tx& tx, store::AgentRow& row, const Deps& deps) {

@@ -174,8 +174,8 @@ TEST_F(Channels, AndKeysReachTheRealOpenClawAndStayThroughChangesAndRepair) {
   EXPECT_EQ(credentials["telegram"], true);
   EXPECT_EQ(credentials["openai"], false);
 
-  // The gateway takes a new token without a restart of the container.
-  const Answer rotated = creel->call("POST", "/api/instance/" + id + "/token/rotate", key);
+  // The gateway takes a new token, if need be by a restart: it may have missed the file, so soon after its start.
+  const Answer rotated = creel->call("POST", "/api/instance/" + id + "/token/rotate?wait=120", key);
   EXPECT_EQ(rotated.json["accepted"], true) << rotated.text << creel->log();
 
   // A repaired agent has all of it, in another container.
