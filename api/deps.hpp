@@ -34,6 +34,10 @@ struct EngineState {
 using ChatFunction = std::function<void(const std::string& kind, gateway::ChatRequest request,
                                         std::function<void(Result<gateway::ChatReply>)> done)>;
 
+// Whether the gateway at an address takes a token; as ChatFunction. Bound to gateway::Gateways::accepts_async.
+using TokenCheck =
+    std::function<void(const std::string& address, const std::string& token, std::function<void(Result<bool>)> done)>;
+
 struct Deps {
   store::Database& db;
   const secrets::Sealer& sealer;
@@ -53,6 +57,7 @@ struct Deps {
   std::string controller_id;
   std::function<EngineState()> engine;  // may be empty
   verify::Verifier& verifier;
+  TokenCheck accepts_token{};
 };
 
 }  // namespace creel::api

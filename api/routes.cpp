@@ -23,6 +23,7 @@ const std::vector<Route>& routes() {
       {"POST", "/api/agents", user, Rate::api, "Failed to provision agent", provision_deprecated},
       {"POST", "/api/agents/provision", user, Rate::api, "Failed to provision agent", provision},
       {"GET", "/api/agents/provision", user, Rate::api, "Failed to list agents", list_provisioned},
+      {"POST", "/api/provision", user, Rate::provision, "Internal server error", provision_channels},
       {"GET", "/api/agents/:id", user, Rate::api, "Failed to fetch agent", get_agent},
       {"PUT", "/api/agents/:id", user, Rate::api, "Failed to update agent", put_config_deprecated},
       {"DELETE", "/api/agents/:id", user, Rate::api, "Failed to delete agent", delete_agent},
@@ -45,7 +46,10 @@ const std::vector<Route>& routes() {
       {"POST", "/api/instance/:userId/repair", user, Rate::instance, "Repair failed", repair_instance, true},
       {"GET", "/api/instance/:userId/stats", user, Rate::instance, "Failed to fetch stats", instance_stats, true},
       {"GET", "/api/instance/:userId/token", user, Rate::instance, "Failed to get token", get_token, true},
+      {"POST", "/api/instance/:userId/token/rotate", user, Rate::instance, "Failed to rotate token", rotate_token, true},
 
+      {"GET", "/api/agent", user, Rate::api, "Internal error", get_agent_action},
+      {"POST", "/api/agent", user, Rate::chat, "Internal error", post_agent_action},
       {"POST", "/api/chat", user, Rate::chat, "Failed to send message", chat},
 
       {"GET", "/healthz", open, Rate::none, "Internal server error", healthz},

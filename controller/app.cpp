@@ -5,6 +5,7 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstdio>
 #include <filesystem>
@@ -18,6 +19,7 @@
 #include "controller/embedded_postgres.hpp"
 #include "controller/gateway/gateway.hpp"
 #include "controller/http/client.hpp"
+#include "controller/jobs/job.hpp"
 #include "controller/logging.hpp"
 #include "controller/secrets/sealer.hpp"
 #include "controller/store/agent_repository.hpp"
@@ -27,6 +29,7 @@
 #include "controller/store/master_key.hpp"
 #include "controller/store/migrate.hpp"
 #include "controller/store/pg.hpp"
+#include "controller/streams/live_streams.hpp"
 #include "reconciler/runtime/docker/docker_logs.hpp"
 #include "reconciler/runtime/docker/docker_runtime.hpp"
 #include "reconciler/runtime/docker/engine.hpp"
@@ -63,6 +66,7 @@ class App {
     if (streams_) streams_->stop();
     if (listener_) listener_->stop();
     if (lease_) lease_->stop();
+    live_streams_job_.reset();
     if (loop_) loop_->follow();
     sampler_.reset();
     if (verify_pool_) verify_pool_->join();
@@ -83,6 +87,7 @@ class App {
   Result<void> open_api();
   void open_verifier();
   void connect();
+  void keep_live_streams();
   void watch_numbers();
   std::optional<std::vector<stats::Target>> sample_targets();
 
@@ -103,6 +108,9 @@ class App {
   std::unique_ptr<stats::Sampler> sampler_;
   std::unique_ptr<store::Lease> lease_;
   std::unique_ptr<store::Listener> listener_;
+  std::unique_ptr<streams::LiveStreams> live_streams_;
+  std::unique_ptr<Job> live_streams_job_;
+  std::atomic<bool> leading_{false};  // as the lease last said
   api::Settings settings_;
   std::unique_ptr<api::Metrics> metrics_;
   std::unique_ptr<api::Timer> timer_;
@@ -215,6 +223,7 @@ Result<void> App::open_api() {
                     config_.rate_limit_api};
   settings_.chat_wait = config_.chat_wait;
   settings_.metrics = config_.metrics;
+  settings_.live_streams = !config_.mux_token_id.empty() && !config_.mux_token_secret.empty();
   CREEL_TRY(auto proxies, api::TrustedProxies::parse(settings_.trusted_proxies));
 
   metrics_ = std::make_unique<api::Metrics>();
@@ -238,10 +247,12 @@ Result<void> App::open_api() {
     if (engine_->reachable() && loop_->engine_events_connected()) return {"reachable", ""};
     return {"unreachable", "no answer from " + engine_->address()};
   };
-  deps_ = std::make_unique<api::Deps>(api::Deps{*database_, *sealer_, catalog_->templates, catalog_->plans, *sampler_,
-                                                *logs_, std::move(chat), *waiters_, *streams_, *timer_, std::move(post),
-                                                *metrics_, *throttle_, settings_, system_now, config_.controller_id,
-                                                engine_state, *verifier_});
+  deps_ = std::make_unique<api::Deps>(api::Deps{
+      *database_, *sealer_, catalog_->templates, catalog_->plans, *sampler_, *logs_, std::move(chat), *waiters_,
+      *streams_, *timer_, std::move(post), *metrics_, *throttle_, settings_, system_now, config_.controller_id,
+      engine_state, *verifier_, [this](const std::string& address, const std::string& token, auto done) {
+        gateways_->accepts_async(address, token, std::move(done));
+      }});
   dispatcher_ = std::make_unique<api::Dispatcher>(*deps_, std::move(proxies));
   CREEL_TRY(server_, api::Server::start(settings_, *dispatcher_, *pool_, *metrics_));
   return {};
@@ -269,8 +280,12 @@ void App::open_verifier() {
 
 void App::connect() {
   watch_numbers();
+  keep_live_streams();
   listener_ = std::make_unique<store::Listener>(conninfo_);
-  listener_->subscribe(store::kAgentChannel, [this](const std::string& id) { loop_->on_wish(id); });
+  listener_->subscribe(store::kAgentChannel, [this](const std::string& id) {
+    loop_->on_wish(id);
+    if (live_streams_job_) live_streams_job_->wake();
+  });
   listener_->subscribe(store::kStatusChannel, [this](const std::string& id) {
     waiters_->notify(id);
     sampler_->wake();
@@ -280,12 +295,37 @@ void App::connect() {
       conninfo_, config_.controller_id,
       [this](std::uint64_t term) {
         spdlog::info("leading, term {}", term);
+        leading_ = true;
         loop_->lead();
+        if (live_streams_job_) live_streams_job_->wake();
       },
       [this] {
         spdlog::info("not leading any more");
+        leading_ = false;
         loop_->follow();
       });
+}
+
+void App::keep_live_streams() {
+  if (!settings_.live_streams) {
+    if (config_.mux_token_id.empty() != config_.mux_token_secret.empty())
+      spdlog::warn("live streams: MUX_TOKEN_ID and MUX_TOKEN_SECRET work only together; set both or none");
+    return;
+  }
+  streams::Mux::Options mux;
+  mux.base_url = config_.mux_base_url;
+  mux.token_id = config_.mux_token_id;
+  mux.token_secret = config_.mux_token_secret;
+  streams::LiveStreamOptions options;
+  options.controller_id = config_.controller_id;
+  live_streams_ = std::make_unique<streams::LiveStreams>(*database_, *sealer_, streams::Mux{*http_, std::move(mux)},
+                                                         std::move(options));
+  Job::Options job;
+  job.name = "live streams";
+  job.period = std::chrono::seconds{2};
+  job.may_run = [this] { return leading_.load(); };
+  live_streams_job_ =
+      std::make_unique<Job>(std::move(job), [this](std::stop_token stop) { live_streams_->pass(std::move(stop)); });
 }
 
 void App::watch_numbers() {

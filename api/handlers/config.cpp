@@ -61,18 +61,9 @@ Reply put_config(const Request& request, Deps& deps) {
     response.headers.emplace_back("ETag", etag_of(*row));
     return response;
   }
-  const Template* tmpl = deps.templates.find(row->template_name);
-  if (tmpl == nullptr)
-    return error_answer(request, 409, "TEMPLATE_MISSING",
-                        "The template " + row->template_name + " of this agent is not installed any more");
-  const std::string text = config.dump();
-  CREEL_API_CHECK(request, kFailure, check_config_fragment(*tmpl, text));
-  CREEL_API_TRY(const auto secrets, request, kFailure, open_secrets(tx, row->id, deps.sealer));
-  CREEL_API_TRY(const std::string files, request, kFailure, render_row(*row, *tmpl, text, secrets, deps));
-  CREEL_API_CHECK(request, kFailure, seal_secret(tx, row->id, "config", text, deps.sealer));
-  CREEL_API_CHECK(request, kFailure, seal_secret(tx, row->id, "files", files, deps.sealer));
+  CREEL_API_CHECK(request, kFailure, seal_secret(tx, row->id, "config", config.dump(), deps.sealer));
   row->config_etag = random_hex(8);
-  CREEL_API_CHECK(request, kFailure, store::save_wish(tx, *row));
+  CREEL_API_CHECK(request, kFailure, render_again(tx, *row, deps));
   CREEL_API_CHECK(request, kFailure,
                   record_event(tx, row->id, "wish", "ConfigChanged", "Configuration was replaced", *request.caller));
   CREEL_API_CHECK(request, kFailure, tx.commit());

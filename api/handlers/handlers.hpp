@@ -2,6 +2,8 @@
 // dispatcher has already checked credentials and limits. Routes that need a caller may use *request.caller.
 #pragma once
 
+#include <nlohmann/json_fwd.hpp>
+
 #include "api/deps.hpp"
 #include "api/http.hpp"
 
@@ -27,6 +29,8 @@ Reply get_plan(const Request&, Deps&);
 // provision.cpp
 Reply provision(const Request&, Deps&);
 Reply provision_deprecated(const Request&, Deps&);
+// channel_provision.cpp
+Reply provision_channels(const Request&, Deps&);
 // config.cpp
 Reply get_config(const Request&, Deps&);
 Reply put_config(const Request&, Deps&);
@@ -37,7 +41,9 @@ Reply start_instance(const Request&, Deps&);
 Reply stop_instance(const Request&, Deps&);
 Reply restart_instance(const Request&, Deps&);
 Reply repair_instance(const Request&, Deps&);
+// token.cpp
 Reply get_token(const Request&, Deps&);
+Reply rotate_token(const Request&, Deps&);
 // stats.cpp
 Reply agent_stats(const Request&, Deps&);
 Reply instance_stats(const Request&, Deps&);
@@ -46,6 +52,12 @@ Reply agent_logs(const Request&, Deps&);
 // events.cpp
 Reply agent_events(const Request&, Deps&);
 Reply all_events(const Request&, Deps&);
+// agent_action.cpp
+Reply get_agent_action(const Request&, Deps&);
+Reply post_agent_action(const Request&, Deps&);
+// credentials.cpp, called by agent_action.cpp
+Reply list_credentials(const Request&, Deps&);
+Reply set_credential(const Request&, const nlohmann::json& body, Deps&);
 // chat.cpp
 Reply chat(const Request&, Deps&);
 // verify.cpp

@@ -5,6 +5,7 @@
 #include "api/body.hpp"
 #include "api/error.hpp"
 #include "api/handlers/handlers.hpp"
+#include "api/handlers/live_stream.hpp"
 #include "api/handlers/support.hpp"
 #include "api/view.hpp"
 #include "controller/store/agents.hpp"
@@ -156,26 +157,6 @@ Reply lifecycle(const Request& request, Deps& deps, Verb verb) {
   return later;
 }
 
-// An agent that has no token (made before there were any) gets one, which its gateway accepts once the files are
-// delivered.
-Result<std::string> make_token(store::Tx& tx, store::AgentRow& row, const Deps& deps) {
-  const Template* tmpl = deps.templates.find(row.template_name);
-  if (tmpl == nullptr)
-    return Error{ErrorKind::conflict,
-                 "The template " + row.template_name + " of this agent is not installed any more",
-                 {},
-                 "TEMPLATE_MISSING"};
-  CREEL_TRY(auto secrets, open_secrets(tx, row.id, deps.sealer));
-  CREEL_TRY(const auto config, open_secret(tx, row.id, "config", deps.sealer));
-  const std::string token = random_hex(32);
-  secrets["gateway_token"] = token;
-  CREEL_TRY(const std::string files, render_row(row, *tmpl, config.value_or(""), secrets, deps));
-  CREEL_CHECK(seal_secret(tx, row.id, "gateway_token", token, deps.sealer));
-  CREEL_CHECK(seal_secret(tx, row.id, "files", files, deps.sealer));
-  CREEL_CHECK(store::save_wish(tx, row));
-  return token;
-}
-
 }  // namespace
 
 Reply start_instance(const Request& request, Deps& deps) { return lifecycle(request, deps, Verb::start); }
@@ -188,24 +169,9 @@ Reply get_instance(const Request& request, Deps& deps) {
   CREEL_API_TRY(const auto row, request, "Failed to fetch instance",
                 find_instance(tx, *request.caller, request.param("userId")));
   if (!row) return instance_forbidden(request);
-  return json_answer(200, instance_detail(*row, deps.settings));
-}
-
-Reply get_token(const Request& request, Deps& deps) {
-  constexpr const char* kTokenFailure = "Failed to get token";
-  CREEL_API_TRY(auto tx, request, kTokenFailure, deps.db.begin());
-  CREEL_API_TRY(auto row, request, kTokenFailure, find_instance(tx, *request.caller, request.param("userId"), true));
-  if (!row) return instance_forbidden(request);
-  CREEL_API_TRY(auto token, request, kTokenFailure, open_secret(tx, row->id, "gateway_token", deps.sealer));
-  if (!token) {
-    CREEL_API_TRY(token, request, kTokenFailure, make_token(tx, *row, deps));
-  }
-  CREEL_API_CHECK(request, kTokenFailure,
-                  record_event(tx, row->id, "audit", "TokenRead", "The gateway token was read", *request.caller));
-  CREEL_API_CHECK(request, kTokenFailure, tx.commit());
-  Response response = json_answer(200, json{{"token", *token}});
-  response.headers.emplace_back("Cache-Control", "no-store");
-  return response;
+  json instance = instance_detail(*row, deps.settings);
+  CREEL_API_CHECK(request, "Failed to fetch instance", add_live_stream(instance, tx, *row, *request.caller, deps));
+  return json_answer(200, instance);
 }
 
 }  // namespace creel::api

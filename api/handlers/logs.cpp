@@ -73,7 +73,9 @@ void collect_secrets(const json& value, bool secret, std::vector<std::string>& i
 Result<std::vector<std::string>> known_secrets(store::Tx& tx, const AgentId& agent, const Deps& deps) {
   std::vector<std::string> known;
   CREEL_TRY(const auto opened, open_secrets(tx, agent, deps.sealer));
-  for (const auto& [name, value] : opened) known.push_back(value);
+  // Ids of people, servers and numbers are kept with the secrets, and are what one looks for in a log.
+  for (const auto& [name, value] : opened)
+    if (!name.ends_with("_id")) known.push_back(value);
   CREEL_TRY(const auto config, open_secret(tx, agent, "config", deps.sealer));
   if (config) collect_secrets(json::parse(*config, nullptr, /*allow_exceptions=*/false), false, known);
   // The longest first, so that no secret is cut by one that is part of it.

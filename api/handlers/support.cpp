@@ -81,6 +81,20 @@ Result<void> seal_secret(store::Tx& tx, const AgentId& agent, std::string_view n
   return store::put_secret(tx, agent, name, sealer.seal(plain, secrets::secret_context(agent.str(), name)));
 }
 
+Result<void> render_again(store::Tx& tx, store::AgentRow& row, const Deps& deps) {
+  const Template* tmpl = deps.templates.find(row.template_name);
+  if (tmpl == nullptr)
+    return Error{ErrorKind::conflict,
+                 "The template " + row.template_name + " of this agent is not installed any more",
+                 {},
+                 "TEMPLATE_MISSING"};
+  CREEL_TRY(const auto config, open_secret(tx, row.id, "config", deps.sealer));
+  CREEL_TRY(const auto secrets, open_secrets(tx, row.id, deps.sealer));
+  CREEL_TRY(const std::string files, render_row(row, *tmpl, config.value_or(""), secrets, deps));
+  CREEL_CHECK(seal_secret(tx, row.id, "files", files, deps.sealer));
+  return store::save_wish(tx, row);
+}
+
 Result<void> record_event(store::Tx& tx, const AgentId& agent, const char* kind, const char* reason,
                           std::string message, const Caller& caller) {
   Event event;

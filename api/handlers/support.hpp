@@ -36,6 +36,10 @@ Result<std::optional<std::string>> open_secret(store::Tx& tx, const AgentId& age
 Result<void> seal_secret(store::Tx& tx, const AgentId& agent, std::string_view name, std::string_view plain,
                          const secrets::Sealer& sealer);
 
+// For an agent whose configuration or secrets were changed: renders spec and files anew, seals the files, stores the
+// wish. conflict TEMPLATE_MISSING: its template is not installed any more.
+Result<void> render_again(store::Tx& tx, store::AgentRow& row, const Deps& deps);
+
 // An event by the caller.
 Result<void> record_event(store::Tx& tx, const AgentId& agent, const char* kind, const char* reason,
                           std::string message, const Caller& caller);

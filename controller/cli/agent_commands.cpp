@@ -47,20 +47,54 @@ std::string query(std::initializer_list<std::pair<const char*, std::string>> par
   return text;
 }
 
+Result<std::string> read_whole(Io& io, const std::string& option, const std::string& path) {
+  if (path == "-") return std::string(std::istreambuf_iterator<char>(io.in), {});
+  std::ifstream in(path, std::ios::binary);
+  if (!in) return invalid(option, option + ": the file " + path + " cannot be read");
+  return std::string(std::istreambuf_iterator<char>(in), {});
+}
+
 Result<Json> read_fragment(Io& io, const std::string& path) {
   using Fragment = Result<Json>;
-  std::string content;
-  if (path == "-") {
-    content.assign(std::istreambuf_iterator<char>(io.in), {});
-  } else {
-    std::ifstream in(path, std::ios::binary);
-    if (!in) return invalid("--config-file", "the file " + path + " cannot be read");
-    content.assign(std::istreambuf_iterator<char>(in), {});
-  }
+  CREEL_TRY(const std::string content, read_whole(io, "--config-file", path));
   Json fragment = Json::parse(content, nullptr, /*allow_exceptions=*/false);
   if (!fragment.is_object())
     return invalid("--config-file", (path == "-" ? "standard input" : path) + " does not hold a JSON object");
   return Fragment{boost::system::in_place_value, std::move(fragment)};
+}
+
+// The first line, without what an editor or a clipboard put around it. No error holds the secret.
+Result<std::string> read_secret(Io& io, const std::string& option, const std::string& source,
+                                const config::Environment& environment) {
+  std::string text;
+  if (source.starts_with("env:")) {
+    const auto found = environment.find(source.substr(4));
+    if (found != environment.end()) text = found->second;
+    if (text.empty()) return invalid(option, option + ": the variable " + source.substr(4) + " is not set");
+  } else if (source == "-") {
+    std::getline(io.in, text);
+  } else {
+    CREEL_TRY(text, read_whole(io, option, source));
+  }
+  const auto begin = text.find_first_not_of(" \t\r\n");
+  if (begin == std::string::npos) return invalid(option, option + ": " + source + " holds nothing");
+  text.erase(0, begin);
+  text.erase(text.find_first_of("\r\n", 0) == std::string::npos ? text.size() : text.find_first_of("\r\n", 0));
+  text.erase(text.find_last_not_of(" \t") + 1);
+  return text;
+}
+
+void print_warnings(Io& io, const Json& answer) {
+  for (const auto& warning : member(answer, "warnings"))
+    if (warning.is_string()) io.err << printable(warning.get<std::string>()) << "\n";
+}
+
+void print_webhook(Io& io, const Json& answer) {
+  const Json& whatsapp = member(answer, "whatsapp");
+  if (!whatsapp.is_object()) return;
+  io.out << pairs({{"webhook", shown(whatsapp, "webhookPath")}, {"verify token", shown(whatsapp, "verifyToken")}});
+  io.err
+      << "Give Meta the webhook's path, after this API's own address, and the verify token; it is shown this once.\n";
 }
 
 void print_log(Io& io, const Json& line) {
@@ -70,32 +104,75 @@ void print_log(Io& io, const Json& line) {
 
 }  // namespace
 
-Result<void> provision(Client client, const ProvisionOptions& options) {
-  Json body = {{"name", options.name}};
+Result<void> provision(Client client, const ProvisionOptions& options, const config::Environment& environment) {
+  const bool with_channels = !options.channels.empty() || !options.sources.empty();
+  int from_input = options.config == "-";
+  for (const auto& [field, source] : options.sources) from_input += source == "-";
+  if (from_input > 1) return invalid("", "only one option can take its value from standard input (-)");
+  Json body = Json::object();
+  if (!options.name.empty()) body["name"] = options.name;
   if (!options.model.empty()) body["model"] = options.model;
-  if (!options.tier.empty()) body["tier"] = options.tier;
+  if (!options.tier.empty()) body[with_channels ? "plan" : "tier"] = options.tier;
   if (!options.template_name.empty()) body["template"] = options.template_name;
   if (!options.config.empty()) {
     CREEL_TRY(body["config"], read_fragment(client.io, options.config));
   }
+  for (const auto& [field, value] : options.channels) body[field] = value;
+  for (const auto& [field, source] : options.sources) {
+    CREEL_TRY(body[field], read_secret(client.io, field, source, environment));
+  }
   http::Headers headers;
   if (!options.idempotency_key.empty()) headers.emplace_back("idempotency-key", options.idempotency_key);
-  std::string path = "/api/agents/provision";
+  std::string path = with_channels ? "/api/provision" : "/api/agents/provision";
   if (options.wait_seconds) path += query({{"wait", std::to_string(*options.wait_seconds)}});
   CREEL_TRY(const Json answer, client.api.call("POST", path, body, kLifecycleDeadline, std::move(headers)));
   if (client.json) {
     print_json(client.io, answer);
     return {};
   }
-  const Json& agent = member(answer, "agent");
-  client.io.out << pairs({{"id", shown(agent, "id")},
+  // The one way answers with an agent, the other with its fields.
+  const Json& agent = with_channels ? answer : member(answer, "agent");
+  const std::string id = shown(agent, with_channels ? "userId" : "id");
+  client.io.out << pairs({{"id", id},
                           {"name", shown(agent, "name")},
                           {"status", shown(agent, "status")},
                           {"model", shown(agent, "model")},
-                          {"websocket", shown(agent, "websocketUrl")}});
+                          {"websocket", shown(agent, "websocketUrl")},
+                          {"live stream", shown(agent, "liveStreamId")},
+                          {"stream key", shown(agent, "streamKey")}});
+  print_webhook(client.io, answer);
+  print_warnings(client.io, answer);
   if (shown(agent, "status") == "provisioning") {
-    client.io.err << "It is being made; see `creel agents show " << shown(agent, "id") << "`.\n";
+    client.io.err << "It is being made; see `creel agents show " << id << "`.\n";
   }
+  return {};
+}
+
+Result<void> set_credential(Client client, const std::string& id, const std::string& key, const std::string& source,
+                            const config::Environment& environment) {
+  Json body = {{"action", "set-credential"}, {"agentId", id}, {"key", key}, {"value", ""}};
+  if (!source.empty()) {
+    CREEL_TRY(body["value"], read_secret(client.io, "--from", source, environment));
+  }
+  CREEL_TRY(const Json answer, client.api.call("POST", "/api/agent", body, kReadDeadline));
+  if (client.json) {
+    print_json(client.io, answer);
+    return {};
+  }
+  client.io.out << printable(id + ": " + key) << (source.empty() ? " removed" : " set") << "\n";
+  print_webhook(client.io, answer);
+  return {};
+}
+
+Result<void> rotate_token(Client client, const std::string& id) {
+  CREEL_TRY(const Json answer, client.api.call("POST", "/api/instance/" + http::url_encode(id) + "/token/rotate",
+                                               Json::object(), kLifecycleDeadline));
+  if (client.json) {
+    print_json(client.io, answer);
+    return {};
+  }
+  client.io.out << shown(answer, "token") << "\n";
+  if (!shown(answer, "message").empty()) client.io.err << printable(shown(answer, "message")) << "\n";
   return {};
 }
 

@@ -2,11 +2,13 @@
 // the API's own answer. Threads: one at a time.
 #pragma once
 
+#include <map>
 #include <optional>
 #include <string>
 
 #include "controller/cli/api_client.hpp"
 #include "controller/cli/cli.hpp"
+#include "controller/config/config.hpp"
 #include "controller/core/result.hpp"
 
 namespace creel::cli {
@@ -17,12 +19,22 @@ struct Client {
   bool json = false;
 };
 
+// Secrets do not stand on the command line, where every user of the machine can read them: a source says where each is.
+// It is a file, "-" for standard input (its first line), or "env:NAME" for a variable of the environment.
 struct ProvisionOptions {
   std::string name, model, tier, template_name, config, idempotency_key;
   std::optional<int> wait_seconds;
+  // With any of these the agent is made by POST /api/provision. By field of the body.
+  std::map<std::string, std::string> channels;  // ids and words, as they are
+  std::map<std::string, std::string> sources;   // tokens and keys
 };
 // `config` is a path of a JSON file, "-" for standard input.
-Result<void> provision(Client client, const ProvisionOptions& options);
+Result<void> provision(Client client, const ProvisionOptions& options, const config::Environment& environment);
+// `source` "" removes the credential.
+Result<void> set_credential(Client client, const std::string& id, const std::string& key, const std::string& source,
+                            const config::Environment& environment);
+// Prints the new token, alone.
+Result<void> rotate_token(Client client, const std::string& id);
 Result<void> list_agents(Client client);
 Result<void> show_agent(Client client, const std::string& id);
 // start, stop, restart, repair.

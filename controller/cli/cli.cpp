@@ -10,6 +10,7 @@
 #include <exception>
 #include <iostream>
 #include <memory>
+#include <tuple>
 
 #include "controller/cli/account_commands.hpp"
 #include "controller/cli/agent_commands.hpp"
@@ -34,12 +35,13 @@ struct Line {
   std::function<Result<int>(const config::Loaded&)> command;  // set by the chosen subcommand
 
   // Values of the commands' own options; each command uses its own few.
-  std::string id, message, level, topic, email, name, expires, plan, subscription;
+  std::string id, message, level, topic, email, name, expires, plan, subscription, key, from;
   int limit = 50;
   int wait = -1;
   bool follow = false, purge = false, password = false;
-  bool admin = false, no_admin = false;
+  bool admin = false, no_admin = false, remove = false;
   ProvisionOptions provision;
+  const config::Environment* environment = nullptr;
 
   std::optional<int> wait_seconds() const { return wait < 0 ? std::nullopt : std::optional<int>{wait}; }
   UserOptions user_options() const {
@@ -156,15 +158,51 @@ class Commands {
     create->add_option("--expires", line_.expires, "how long it is valid, for example 90d");
   }
 
+  // Tokens and keys are taken from a SOURCE, never from the command line itself.
+  void declare_channels(CLI::App& sub) {
+    const std::tuple<const char*, const char*, const char*> sources[] = {
+        {"--telegram-token", "telegramToken", "the Telegram bot's token"},
+        {"--discord-bot-token", "discordBotToken", "the Discord bot's token"},
+        {"--whatsapp-token", "whatsappToken", "the token of the WhatsApp Cloud API"},
+        {"--provider-key", "apiKey", "the key of the model's provider"}};
+    for (const auto& [option, field, help] : sources)
+      sub.add_option_function<std::string>(
+             option,
+             [this, field = std::string{field}](const std::string& source) { line_.provision.sources[field] = source; },
+             help)
+          ->type_name("SOURCE")
+          ->group("Channels (SOURCE: a file, - for a line of standard input, or env:NAME)");
+    const std::tuple<const char*, const char*, const char*> words[] = {
+        {"--telegram-user-id", "telegramUserId", "the owner on Telegram"},
+        {"--discord-guild-id", "discordGuildId", "the Discord server"},
+        {"--discord-channel-id", "discordChannelId", "the one channel of it"},
+        {"--whatsapp-phone-number-id", "whatsappPhoneNumberId", "which number answers"},
+        {"--whatsapp-business-account-id", "whatsappBusinessAccountId", "whose number it is"},
+        {"--ai-provider", "aiProvider", "openrouter, gemini, groq, anthropic or openai"}};
+    for (const auto& [option, field, help] : words)
+      sub.add_option_function<std::string>(
+             option,
+             [this, field = std::string{field}](const std::string& word) { line_.provision.channels[field] = word; },
+             help)
+          ->group("Channels (SOURCE: a file, - for a line of standard input, or env:NAME)");
+    sub.parse_complete_callback([this] {
+      const ProvisionOptions& given = line_.provision;
+      if (given.name.empty() && given.channels.empty() && given.sources.empty()) throw CLI::RequiredError("--name");
+    });
+  }
+
   void declare_clients() {
     CLI::App* provision_command = client_command(app_, "provision", "make an agent", [this](Client client) {
       line_.provision.wait_seconds = line_.wait_seconds();
-      return provision(client, line_.provision);
+      return provision(client, line_.provision, *line_.environment);
     });
-    provision_command->add_option("--name", line_.provision.name, "the agent's name")->required();
+    provision_command->add_option("--name", line_.provision.name,
+                                  "the agent's name; with a channel it may be left out");
+    declare_channels(*provision_command);
     provision_command->add_option("--model", line_.provision.model,
                                   "claude-opus-4-6, gpt-4, custom, or provider/model");
-    provision_command->add_option("--tier", line_.provision.tier, "a smaller plan than the account's");
+    provision_command->add_option("--tier", line_.provision.tier,
+                                  "a smaller plan than the account's; with a channel: free, if not given");
     provision_command->add_option("--template", line_.provision.template_name,
                                   "template, such as openclaw or reference");
     provision_command->add_option("--config-file", line_.provision.config,
@@ -180,8 +218,9 @@ class Commands {
     chat_command->add_option("MESSAGE", line_.message, "what to say")->required();
     chat_command->add_option("--topic", line_.topic, "conversation, \"general\" if not given");
 
-    CLI::App& agents =
-        *app_.add_subcommand("agents", "agents: list, show, start, stop, restart, repair, logs, stats, plan, delete");
+    CLI::App& agents = *app_.add_subcommand(
+        "agents",
+        "agents: list, show, start, stop, restart, repair, set-credential, rotate-token, logs, stats, plan, delete");
     agents.require_subcommand(1);
     client_command(agents, "list", "list agents", list_agents);
     add_id(client_command(agents, "show", "show one", [this](Client client) { return show_agent(client, line_.id); }));
@@ -194,6 +233,19 @@ class Commands {
       add_id(sub);
       add_wait(sub, 180);
     }
+    CLI::App* credential = client_command(
+        agents, "set-credential", "give it a key or token, or take it away",
+        [this](Client client) { return set_credential(client, line_.id, line_.key, line_.from, *line_.environment); });
+    add_id(credential);
+    credential
+        ->add_option("KEY", line_.key, "anthropic, openai, openrouter, google, groq, telegram, discord or whatsapp")
+        ->required();
+    CLI::Option_group* which = credential->add_option_group("value");
+    which->add_option("--from", line_.from, "a file, - for standard input, or env:NAME")->type_name("SOURCE");
+    which->add_flag("--remove", line_.remove, "take it away");
+    which->require_option(1);
+    add_id(client_command(agents, "rotate-token", "give its gateway a new token; prints it, alone",
+                          [this](Client client) { return rotate_token(client, line_.id); }));
     CLI::App* logs = client_command(agents, "logs", "what it printed", [this](Client client) {
       return show_logs(client, line_.id, line_.limit, line_.level, line_.follow);
     });
@@ -239,6 +291,7 @@ std::string version_line() { return std::string{"creel "} + CREEL_VERSION; }
 int run(const std::vector<std::string>& arguments, const config::Environment& environment, Io io, const Serve& serve) {
   try {
     Line line;
+    line.environment = &environment;
     CLI::App app{"Creel keeps AI agent containers running the way their owners asked.", "creel"};
     Commands commands{app, line, io, serve};  // the parser calls back into it
     commands.declare();

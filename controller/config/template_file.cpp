@@ -98,19 +98,24 @@ bool holds_secret(std::string_view text) {
   return !placeholder_problem(text, Secrets::refused).empty() && placeholder_problem(text, Secrets::allowed).empty();
 }
 
-void check_placeholders(const YamlFile& file, const YAML::Node& node, const std::string& field, Secrets secrets) {
+enum class Keys { literal, filled };
+
+void check_placeholders(const YamlFile& file, const YAML::Node& node, const std::string& field, Secrets secrets,
+                        Keys keys = Keys::literal) {
   if (node.IsScalar()) {
     if (const auto problem = placeholder_problem(node.Scalar(), secrets); !problem.empty())
       file.refuse(node, field, problem);
   } else if (node.IsSequence()) {
     std::size_t index = 0;
     for (const auto& element : node)
-      check_placeholders(file, element, field + "[" + std::to_string(index++) + "]", secrets);
+      check_placeholders(file, element, field + "[" + std::to_string(index++) + "]", secrets, keys);
   } else if (node.IsMap()) {
     for (const auto& [key, value] : pairs(file, node, field)) {
-      if (key.find("${") != std::string::npos)
+      if (keys == Keys::literal && key.find("${") != std::string::npos)
         file.refuse(value, field, "has a placeholder in the key \"" + key + "\"; only values are filled in");
-      check_placeholders(file, value, field + "." + key, secrets);
+      if (const auto problem = placeholder_problem(key, secrets); !problem.empty())
+        file.refuse(value, field, "has a key that " + problem);
+      check_placeholders(file, value, field + "." + key, secrets, keys);
     }
   }
 }
@@ -253,13 +258,43 @@ void read_models(const Fields& fields, Template& tmpl) {
   if (!tmpl.default_model.empty() && !valid_model(tmpl.default_model)) {
     fields.refuse("default_model", "must be claude-opus-4-6, gpt-4, custom, or provider/model");
   }
+  for (const auto& [provider, model] : fields.text_map("provider_models")) {
+    if (!characters(provider, "-") || !valid_model(model))
+      fields.refuse("provider_models",
+                    "\"" + provider + ": " + model +
+                        "\" is not an aiProvider and a model; write for example openai: openai/gpt-4o");
+    tmpl.provider_models.emplace(provider, model);
+  }
+}
+
+// Parts of the configuration that are there only when their secrets are set. Keys may hold placeholders, because the
+// ids of servers and groups are keys in agents' configurations; none of them can be empty, since those secrets are set.
+void read_config_parts(const Fields& section, Template& tmpl) {
+  const auto list = section.find("when");
+  if (!list) return;
+  if (!list->IsSequence()) section.refuse("when", "must be a list");
+  for (const auto& node : *list) {
+    const std::string prefix = "config.when[" + std::to_string(tmpl.config_when.size()) + "]";
+    const Fields entry{section.file(), node, prefix, {"set", "content"}};
+    ConfigPart part;
+    part.secrets = entry.texts("set");
+    if (part.secrets.empty()) entry.refuse("set", "is missing; name the secrets that must be set, such as [telegram]");
+    for (const auto& name : part.secrets) {
+      if (!characters(name, "_-")) entry.refuse("set", "\"" + name + "\" is not the name of a secret");
+    }
+    const auto content = entry.find("content");
+    if (!content || !content->IsMap()) entry.refuse("content", "must be a map");
+    part.content = to_json_text(section.file(), *content, prefix + ".content");
+    check_placeholders(section.file(), *content, prefix + ".content", Secrets::allowed, Keys::filled);
+    tmpl.config_when.push_back(std::move(part));
+  }
 }
 
 // Returns whether ${gateway_token} is in it.
 bool read_config(const Fields& fields, Template& tmpl) {
   const auto node = fields.find("config");
   if (!node) return false;
-  const Fields section{fields.file(), *node, "config", {"path", "protected", "content"}};
+  const Fields section{fields.file(), *node, "config", {"path", "protected", "content", "when"}};
   tmpl.config_path = section.required_text("path");
   if (!clean_relative(tmpl.config_path)) section.refuse("path", "must be a path inside state_dir, without ..");
   for (const auto& key : section.texts("protected")) {
@@ -278,6 +313,7 @@ bool read_config(const Fields& fields, Template& tmpl) {
   // First, because it bounds how much there is to look through: aliases can make a small file endless.
   tmpl.config_base = to_json_text(fields.file(), *content, "config.content");
   check_placeholders(fields.file(), *content, "config.content", Secrets::allowed);
+  read_config_parts(section, tmpl);
   return tmpl.config_base.find("${gateway_token}") != std::string::npos;
 }
 
@@ -316,12 +352,14 @@ Template read_template(const fs::path& folder) {
     throw Refused{invalid(
         "name", file.path() + ": the folder's name is the template's and must be 1 to 32 of [a-z0-9-]; rename it")};
   }
-  const Fields fields{file, file.root(), "", {"description",    "version",     "image",     "image_allowlist",
-                                              "gateway",        "entrypoint",  "command",   "env",
-                                              "user",           "working_dir", "state_dir", "tmpfs",
-                                              "read_only_root", "init",        "port",      "stop_grace",
-                                              "limits",         "readiness",   "models",    "default_model",
-                                              "config",         "files"}};
+  const Fields fields{
+      file,
+      file.root(),
+      "",
+      {"description", "version",    "image",       "image_allowlist", "gateway", "entrypoint",     "command",
+       "env",         "user",       "working_dir", "state_dir",       "tmpfs",   "read_only_root", "init",
+       "port",        "stop_grace", "limits",      "readiness",       "models",  "default_model",  "provider_models",
+       "config",      "files"}};
   tmpl.description = fields.text("description");
   tmpl.image = fields.required_text("image");
   if (const auto problem = image_problem(tmpl.image); !problem.empty()) fields.refuse("image", problem);
@@ -355,9 +393,15 @@ Result<void> check_rendering(const Template& tmpl, const std::string& folder) {
   input.model = tmpl.default_model;
   input.resources.memory_bytes = tmpl.min_memory_bytes;
   input.secrets["gateway_token"] = std::string(64, '0');
-  if (auto rendered = render(tmpl, input); !rendered) {
-    return invalid(rendered.error().field,
-                   folder + "/template.yaml: it cannot be rendered: " + rendered.error().message);
+  // Once as it is for an agent without channels, once with every part there is.
+  for (const bool complete : {false, true}) {
+    for (const ConfigPart& part : tmpl.config_when)
+      for (const auto& name : part.secrets)
+        if (complete) input.secrets[name] = "0";
+    if (auto rendered = render(tmpl, input); !rendered) {
+      return invalid(rendered.error().field,
+                     folder + "/template.yaml: it cannot be rendered: " + rendered.error().message);
+    }
   }
   return {};
 }

@@ -174,13 +174,35 @@ Result<bool> fill_json(Json& value, const Lookup& lookup) {
   } else if (value.is_array()) {
     for (auto& element : value) CREEL_CHECK(fill_json(element, lookup));
   } else if (value.is_object() && !value.empty()) {
-    for (auto member = value.begin(); member != value.end();) {
-      CREEL_TRY(const bool keep, fill_json(member.value(), lookup));
-      member = keep ? std::next(member) : value.erase(member);
+    Json filled = Json::object();
+    for (auto& [name, member] : value.items()) {
+      CREEL_TRY(const bool keep, fill_json(member, lookup));
+      CREEL_TRY(auto key, expand(name, lookup));
+      if (keep) filled[key.text] = std::move(member);
     }
+    value = std::move(filled);
     if (value.empty()) return false;
   }
   return true;
+}
+
+// A text of the template's own, which the loader has checked to be a JSON object, with placeholders filled in.
+Result<Json> fill_object(const Template& tmpl, const std::string& text, const Lookup& lookup) {
+  using Filled = Result<Json>;
+  Json object = Json::parse(text.empty() ? "{}" : text, nullptr, /*allow_exceptions=*/false);
+  if (!object.is_object()) {
+    return Error{
+        ErrorKind::internal, "The configuration of template " + tmpl.name + " is not a JSON object", "config", {}};
+  }
+  CREEL_TRY(const bool kept, fill_json(object, lookup));
+  return Filled{boost::system::in_place_value, kept ? std::move(object) : Json::object()};
+}
+
+bool all_set(const std::vector<std::string>& names, const std::map<std::string, std::string>& secrets) {
+  return std::all_of(names.begin(), names.end(), [&](const std::string& name) {
+    const auto found = secrets.find(name);
+    return found != secrets.end() && !found->second.empty();
+  });
 }
 
 // Line by line: a line whose placeholders are all unset secrets is left out, so that ".env" names only keys there are.
@@ -272,14 +294,13 @@ Result<Rendered> render(const Template& tmpl, const RenderInput& input) {
   if (!tmpl.config_path.empty()) {
     CREEL_CHECK(check_config_fragment(tmpl, input.config));
     CREEL_TRY(const Json fragment, parse_fragment(input.config));
-    Json config = Json::parse(tmpl.config_base.empty() ? "{}" : tmpl.config_base, nullptr, /*allow_exceptions=*/false);
-    if (!config.is_object()) {
-      return Error{
-          ErrorKind::internal, "The configuration of template " + tmpl.name + " is not a JSON object", "config", {}};
+    CREEL_TRY(Json config, fill_object(tmpl, tmpl.config_base, secret));
+    for (const ConfigPart& part : tmpl.config_when) {
+      if (!all_set(part.secrets, input.secrets)) continue;
+      CREEL_TRY(const Json more, fill_object(tmpl, part.content, secret));
+      merge(config, more);
     }
-    // Filled in before the merge, so that a placeholder in the owner's fragment stays the text it is.
-    CREEL_TRY(const bool kept, fill_json(config, secret));
-    if (!kept) config = Json::object();
+    // Merged after filling in, so that a placeholder in the owner's fragment stays the text it is.
     merge(config, fragment);
     add_file(tmpl.config_path, config.dump(2, ' ', false, Json::error_handler_t::replace) + "\n", 0600, false);
   }

@@ -2,8 +2,9 @@
 //
 // Templates are folders (templates/<name>/template.yaml) read by config/template_file; this header is what they mean.
 // Text values may hold ${agent_id}, ${agent_name}, ${model}, ${gateway_token} and ${secret.<NAME>}; an unset
-// secret renders as "", and a line of a file that holds nothing but unset secrets is left out. Nothing secret may stand
-// outside `files` and `config`: the loader refuses it.
+// secret renders as "", and a line of a file that holds nothing but unset secrets is left out. Parts of the
+// configuration that belong together (a channel, with its switch and its token) are there only when their secrets are
+// set. Nothing secret may stand outside `files` and `config`: the loader refuses it.
 #pragma once
 
 #include <map>
@@ -22,6 +23,12 @@ struct TemplateFile {
   std::string content;  // with placeholders
   int mode = 0600;
   bool restart = false;
+};
+
+// A part of the configuration that is merged over the rest when every one of `secrets` is set.
+struct ConfigPart {
+  std::vector<std::string> secrets;
+  std::string content;  // JSON text of an object, with placeholders, in its keys too
 };
 
 struct Template {
@@ -51,10 +58,13 @@ struct Template {
   Readiness readiness;
   std::string config_path;  // file the rendered configuration goes to, relative to state_dir
   std::string config_base;  // JSON text with placeholders: what Creel needs to be in force
+  std::vector<ConfigPart> config_when;
   std::vector<std::string>
       protected_keys;  // dotted keys the owner's fragment may not set ("gateway.bind"); prefix match
   std::map<std::string, std::string> models;  // documented word -> the agent's own model id ("claude-opus-4-6" -> ...)
   std::string default_model;                  // "" = claude-opus-4-6
+  // aiProvider of the API -> the model of an agent that names none ("openrouter" -> ...); without one: default_model.
+  std::map<std::string, std::string> provider_models;
   std::vector<TemplateFile> files;
 };
 
@@ -76,8 +86,8 @@ struct Rendered {
 
 // invalid: the fragment is not a JSON object, or sets a protected key (`field` names it).
 Result<void> check_config_fragment(const Template& tmpl, const std::string& fragment);
-// config_base with the fragment merged over it (objects merge, anything else replaces), then placeholders filled in.
-// Placeholders are filled in only in config_base and files, never in the owner's fragment.
+// config_base with the parts of config_when and then the fragment merged over it (objects merge, anything else
+// replaces). Placeholders are filled in only in the template's own texts, never in the owner's fragment.
 Result<Rendered> render(const Template& tmpl, const RenderInput& input);
 
 // The documented words (claude-opus-4-6, gpt-4, custom), or any provider/model id of [A-Za-z0-9._:/-]{1,128}.

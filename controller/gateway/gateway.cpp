@@ -73,6 +73,23 @@ void Gateways::chat_async(const std::string& kind, ChatRequest request, std::fun
       stop);
 }
 
+void Gateways::accepts_async(const std::string& address, const std::string& token,
+                             std::function<void(Result<bool>)> done) {
+  if (address.empty()) return done(Error{ErrorKind::unavailable, "The agent's gateway has no address yet", {}, {}});
+  http::Request request;
+  request.method = "POST";
+  request.url = "http://" + address + "/v1/chat/completions";
+  request.headers = {{"authorization", "Bearer " + token}, {"content-type", "application/json"}};
+  request.body = "{}";
+  request.connect_timeout = probe_deadline_;
+  request.deadline = probe_deadline_;
+  request.max_body = 64u << 10;
+  client_.send_async(std::move(request), [done = std::move(done)](Result<http::Response> response) {
+    if (!response) return done(chat_error(response.error()));
+    done(response->status != 401 && response->status != 403);
+  });
+}
+
 std::vector<std::string_view> Gateways::kinds() { return {kOpenclaw.kind, kReference.kind}; }
 
 }  // namespace creel::gateway

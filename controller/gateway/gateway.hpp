@@ -48,6 +48,10 @@ class Gateways : public Prober {
   void chat_async(const std::string& kind, ChatRequest request, std::function<void(Result<ChatReply>)> done,
                   std::stop_token stop = {});
 
+  // Whether the gateway takes this token: asks it for a chat that it must refuse for being empty, so nothing is said to
+  // the agent. `done` as above; unavailable or timeout: it cannot tell (now).
+  void accepts_async(const std::string& address, const std::string& token, std::function<void(Result<bool>)> done);
+
   // "openclaw", "reference".
   static std::vector<std::string_view> kinds();
 

@@ -61,6 +61,7 @@ http::Request openai_chat_request(const ChatRequest& chat, std::string_view mode
   request.body = body.dump(-1, ' ', false, Json::error_handler_t::replace);
   request.deadline = chat.deadline;
   request.max_body = kMaxReply;
+  request.once = true;  // the agent must not be told the same thing twice
   return request;
 }
 

@@ -42,6 +42,9 @@ struct Request {
   std::chrono::milliseconds deadline{30'000};  // whole exchange; 0 = none (streams)
   std::chrono::milliseconds inactivity{0};     // give up when no byte came for so long; 0 = never
   std::size_t max_body = 64u << 20;            // a larger answer is an error, not a larger buffer
+  // Not on a connection that was used before. For what must not be done twice: a request that gets no answer on a
+  // reused connection is sent again by libcurl, which takes that for a connection that had died in between.
+  bool once = false;
 };
 
 struct Response {

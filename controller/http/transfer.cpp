@@ -52,6 +52,7 @@ Result<void> Transfer::prepare() {
   curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(request.connect_timeout.count()));
   curl_easy_setopt(easy, CURLOPT_TCP_NODELAY, 1L);
   curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
+  if (request.once) curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, 1L);
   if (!request.unix_socket.empty()) curl_easy_setopt(easy, CURLOPT_UNIX_SOCKET_PATH, request.unix_socket.c_str());
   // Plain HTTP is for engines and agents next door; http_proxy of the environment is meant for the world outside.
   if (!https || !request.unix_socket.empty()) curl_easy_setopt(easy, CURLOPT_PROXY, "");

@@ -4,6 +4,7 @@
 #include "controller/store/agent_row.hpp"
 #include "controller/store/events.hpp"
 #include "controller/store/lease.hpp"
+#include "controller/store/live_streams.hpp"
 #include "controller/store/text.hpp"
 
 namespace creel::store {
@@ -115,6 +116,7 @@ Result<void> PgAgentRepository::forget(const AgentId& id, std::uint64_t term) {
             tx.exec("INSERT INTO deleted_agents (id, owner_id) SELECT id, owner_id FROM agents WHERE id = $1 "
                     "ON CONFLICT DO NOTHING",
                     {id}));
+  CREEL_CHECK(drop_unmade_live_stream(tx, id));
   CREEL_TRY([[maybe_unused]] const auto dropped, tx.exec("DELETE FROM agents WHERE id = $1", {id}));
   CREEL_CHECK(notify_status(tx, id));
   return tx.commit();

@@ -90,7 +90,10 @@ class ApiTest : public PgTest {
                                                 if (chat_) chat_(kind, std::move(request), std::move(done));
                                               },
                                               *waiters_, *streams_, timer_, std::move(post), metrics_, *throttle_,
-                                              settings_, system_now, "creel", [this] { return engine_; }, *verifier_});
+                                              settings_, system_now, "creel", [this] { return engine_; }, *verifier_,
+                                              [this](const std::string& address, const std::string& token, auto done) {
+                                                accepts_(address, token, std::move(done));
+                                              }});
     dispatcher_ =
         std::make_unique<api::Dispatcher>(*deps_, api::TrustedProxies::parse(settings_.trusted_proxies).value());
   }
@@ -206,6 +209,9 @@ class ApiTest : public PgTest {
     tmpl.config_base = R"({"gateway":{"token":"${gateway_token}","bind":"lan"},"model":"${model}"})";
     tmpl.protected_keys = {"gateway.bind", "gateway.token"};
     tmpl.min_memory_bytes = 64 << 20;
+    tmpl.config_when = {{{"telegram"}, R"({"telegram":{"token":"${secret.telegram}"}})"}};
+    tmpl.provider_models = {{"openai", "openai/gpt-4o"}, {"gemini", "google/gemini-2.0-flash"}};
+    tmpl.files = {{".env", "OPENAI=${secret.openai}\nGOOGLE=${secret.google}\n", 0600, true}};
     return tmpl;
   }
 
@@ -226,6 +232,9 @@ class ApiTest : public PgTest {
   FakeStats stats_;
   FakeLogs logs_;
   std::function<void(const std::string&, gateway::ChatRequest, std::function<void(Result<gateway::ChatReply>)>)> chat_;
+  // What an agent's gateway says about a token.
+  std::function<void(const std::string&, const std::string&, std::function<void(Result<bool>)>)> accepts_ =
+      [](const std::string&, const std::string&, auto done) { done(true); };
   api::EngineState engine_{"reachable", ""};
   api::Metrics metrics_;
   api::Timer timer_;

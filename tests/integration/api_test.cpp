@@ -310,7 +310,7 @@ TEST_F(Api, ProvisionsARowThatCarriesEverything) {
   const std::string token = open("gateway_token");
   EXPECT_EQ(token.size(), 64u);
   const auto files = json::parse(open("files")).get<std::vector<VolumeFile>>();
-  ASSERT_EQ(files.size(), 1u);
+  ASSERT_EQ(files.size(), 2u);
   const json config = json::parse(files[0].content);
   EXPECT_EQ(config["gateway"]["token"], token);
   EXPECT_EQ(config["theme"], "dark");
@@ -445,7 +445,12 @@ TEST_F(Api, StillTakesTheDeprecatedRoutes) {
   const std::string path = "/api/agents/" + made.body["agent"]["id"].get<std::string>();
   const Answer put = ask("PUT", path, ann_key_, {{"a", 1}});
   EXPECT_EQ(put.status, 200);
+  EXPECT_FALSE(put.header("Deprecation").empty());
   EXPECT_EQ(put.header("Link"), "<" + path + "/config>; rel=\"successor-version\"");
+  const Answer gone = ask("DELETE", path + "?wait=0", ann_key_);
+  EXPECT_EQ(gone.status, 200) << gone.text;
+  EXPECT_FALSE(gone.header("Deprecation").empty());
+  EXPECT_THAT(gone.header("Link"), testing::HasSubstr("/stop>; rel=\"successor-version\""));
 }
 
 // --- looking

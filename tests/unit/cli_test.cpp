@@ -54,6 +54,64 @@ TEST_F(CliTest, PrintsItsVersionAlone) {
   EXPECT_EQ(err_.str(), "");
 }
 
+TEST_F(CliTest, ProvisionsWithChannelsWhoseTokensAreNotOnTheCommandLine) {
+  FakeServer server{[](const std::string&) {
+    return http_answer(
+        201,
+        R"({"success":true,"userId":"0123456789abcdef","name":"agent-012345","status":"running","streamKey":null,"liveStreamId":null,)"
+        R"("warnings":["no live stream"],"whatsapp":{"webhookPath":"/api/channels/whatsapp/0123456789abcdef/webhook","verifyToken":"f00d"}})");
+  }};
+  talk_to(server);
+  environment_["TG"] = "1:tg-token";
+  std::ofstream{state_ + "/key"} << " sk-file-key \n\n";
+  EXPECT_EQ(creel({"provision", "--telegram-token", "env:TG", "--telegram-user-id", "42", "--whatsapp-token", "-",
+                   "--ai-provider", "openai", "--provider-key", state_ + "/key", "--tier", "free"},
+                  "wa-token\nrest\n"),
+            0)
+      << err_.str();
+  ASSERT_EQ(server.requests().size(), 1u);
+  const std::string request = server.requests()[0];
+  EXPECT_EQ(request.find("POST /api/provision HTTP/1.1"), 0u);
+  EXPECT_EQ(nlohmann::json::parse(request.substr(request.find("\r\n\r\n") + 4)),
+            nlohmann::json::parse(
+                R"({"telegramToken":"1:tg-token","telegramUserId":"42","whatsappToken":"wa-token","aiProvider":"openai",
+                    "apiKey":"sk-file-key","plan":"free"})"));
+  EXPECT_NE(out_.str().find("0123456789abcdef"), std::string::npos);
+  EXPECT_NE(out_.str().find("f00d"), std::string::npos);
+  EXPECT_NE(err_.str().find("no live stream"), std::string::npos);
+}
+
+TEST_F(CliTest, SaysWhichSourceOfASecretIsEmpty) {
+  std::ofstream{state_ + "/empty"} << "\n";
+  for (const std::string& source :
+       {std::string{"env:NOT_SET"}, state_ + "/none", state_ + "/empty", std::string{"-"}}) {
+    EXPECT_EQ(creel({"provision", "--telegram-token", source}), 1);
+    EXPECT_NE(err_.str().find("telegramToken"), std::string::npos) << err_.str();
+  }
+}
+
+TEST_F(CliTest, TakesOneSecretAtMostFromStandardInput) {
+  EXPECT_EQ(creel({"provision", "--telegram-token", "-", "--provider-key", "-"}, "a\nb\n"), 1);
+  EXPECT_NE(err_.str().find("standard input"), std::string::npos);
+}
+
+TEST_F(CliTest, SetsAndRemovesACredentialAndRotatesTheToken) {
+  FakeServer server{[](const std::string& request) {
+    return http_answer(200, request.find("rotate") == std::string::npos ? R"({"success":true,"key":"openai"})"
+                                                                        : R"({"token":"abc","accepted":true})");
+  }};
+  talk_to(server);
+  EXPECT_EQ(creel({"agents", "set-credential", "0123456789abcdef", "openai", "--from", "-"}, "sk-1234567\n"), 0);
+  EXPECT_EQ(creel({"agents", "set-credential", "0123456789abcdef", "openai", "--remove"}), 0);
+  EXPECT_EQ(creel({"agents", "set-credential", "0123456789abcdef", "openai"}), 2);
+  EXPECT_EQ(creel({"agents", "rotate-token", "0123456789abcdef"}), 0);
+  EXPECT_EQ(out_.str(), "abc\n");
+  ASSERT_EQ(server.requests().size(), 3u);
+  EXPECT_NE(server.requests()[0].find(R"("value":"sk-1234567")"), std::string::npos);
+  EXPECT_NE(server.requests()[1].find(R"("value":"")"), std::string::npos);
+  EXPECT_EQ(server.requests()[2].find("POST /api/instance/0123456789abcdef/token/rotate HTTP/1.1"), 0u);
+}
+
 TEST_F(CliTest, ExitsWithTwoOnAWrongCommandLineAndSaysWhatIsWrong) {
   const std::pair<std::vector<std::string>, const char*> wrong[] = {
       {{}, "subcommand is required"},

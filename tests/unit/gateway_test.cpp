@@ -8,6 +8,7 @@
 #include "controller/gateway/adapter.hpp"
 #include "controller/http/client.hpp"
 #include "tests/unit/gateway_fake_server.hpp"
+#include "tests/unit/http_scripted_server.hpp"
 
 namespace creel::gateway {
 namespace {
@@ -165,6 +166,39 @@ TEST(ForPeople, MakesOneShortHarmlessLine) {
   const std::string cut = for_people(accents, "");
   EXPECT_LE(cut.size(), 300u);
   EXPECT_EQ(cut.substr(cut.size() - 5), "\xc3\xa4...");
+}
+
+TEST_F(GatewayTest, SaysAMessageOnceEvenWhenTheConnectionEndsWithoutAnAnswer) {
+  std::atomic<int> said{0};
+  test::Server server{[&](test::Peer& peer) {
+    for (std::string request; !(request = peer.read_request()).empty();) {
+      if (request.find("hello") != std::string::npos && ++said > 1) return;
+      peer.answer(completion("hi"));
+    }
+  }};
+  const std::string address = server.url("").substr(7);
+  EXPECT_TRUE(chat("reference", address));
+  EXPECT_FALSE(chat("reference", address)) << "the connection of the first would be used again";
+  EXPECT_EQ(said, 2);
+}
+
+TEST_F(GatewayTest, LearnsFromARefusedEmptyChatWhetherATokenIsAccepted) {
+  const auto accepts = [this](const std::string& address) {
+    std::promise<Result<bool>> promise;
+    auto future = promise.get_future();
+    gateways_.accepts_async(address, "t0ken",
+                            [&promise](Result<bool> answer) { promise.set_value(std::move(answer)); });
+    return future.get();
+  };
+  FakeServer server{[](const std::string& request) {
+    return http_answer(request.find("Bearer t0ken\r\n") == std::string::npos ? 401 : 400, "{}");
+  }};
+  EXPECT_EQ(accepts(server.address()).value(), true);
+  FakeServer other{[](const std::string&) { return http_answer(401, "{}"); }};
+  EXPECT_EQ(accepts(other.address()).value(), false);
+  const ClosedPort port;
+  EXPECT_EQ(accepts(port.address()).error().kind, ErrorKind::unavailable);
+  EXPECT_EQ(accepts("").error().kind, ErrorKind::unavailable);
 }
 
 }  // namespace

@@ -322,6 +322,25 @@ TEST(HttpStream, ASlowSinkMakesTheSenderWait) {
   EXPECT_EQ(got, kTotal);
 }
 
+TEST(HttpClient, SendsARequestThatIsForOnceOnlyOnce) {
+  std::atomic<int> posts{0};
+  Server server{[&](Peer& peer) {
+    for (std::string request; !(request = peer.read_request()).empty();) {
+      if (request.starts_with("POST") && ++posts > 0) return;  // taken, and never answered
+      peer.answer("fine");
+    }
+  }};
+  Client client;
+  ASSERT_TRUE(client.send(get(server.url())));  // leaves a connection that could be used again
+  Request request = get(server.url());
+  request.method = "POST";
+  request.once = true;
+  const auto answer = client.send(request);
+  ASSERT_FALSE(answer);
+  EXPECT_EQ(answer.error().kind, ErrorKind::unavailable);
+  EXPECT_EQ(posts, 1);
+}
+
 TEST(HttpStream, ASinkThatHasEnoughEndsTheStreamWithSuccess) {
   Server server{[](Peer& peer) {
     peer.read_request();

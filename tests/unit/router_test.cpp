@@ -77,10 +77,12 @@ TEST(RouteTable, LetsOnlyTheDocumentedRoutesGoWithoutCredentials) {
 TEST(RouteTable, LimitsEverythingUnderApiAndOnlyThat) {
   for (const Route& route : routes()) {
     const std::string pattern = route.pattern;
-    const RateClass expected = pattern.starts_with("/api/instance/") ? RateClass::instance
-                               : pattern == "/api/chat"              ? RateClass::chat
-                               : pattern.starts_with("/api/")        ? RateClass::api
-                                                                     : RateClass::none;
+    const RateClass expected = pattern.starts_with("/api/instance/")                            ? RateClass::instance
+                               : pattern == "/api/provision"                                    ? RateClass::provision
+                               : pattern == "/api/chat"                                         ? RateClass::chat
+                               : pattern == "/api/agent" && std::string{route.method} == "POST" ? RateClass::chat
+                               : pattern.starts_with("/api/")                                   ? RateClass::api
+                                                                                                : RateClass::none;
     EXPECT_EQ(route.rate, expected) << pattern;
     EXPECT_EQ(route.lifecycle, pattern.starts_with("/api/instance/")) << pattern;
     EXPECT_EQ(route.body_limit, 1024u * 1024u) << pattern;

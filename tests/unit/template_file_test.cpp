@@ -172,6 +172,37 @@ TEST_F(TemplateFile, RefusesWhatIsWrong) {
   }
 }
 
+TEST_F(TemplateFile, ReadsPartsThatDependOnSecretsAndModelsOfProviders) {
+  std::string text = kSound;
+  const std::string from = "    text: \"0600\"\n";
+  text.replace(
+      text.find(from), from.size(),
+      from + "  when:\n    - set: [chat, room]\n      content:\n        chat:\n          token: ${secret.chat}\n" +
+          "          rooms:\n            ${secret.room}: {}\n");
+  text += "provider_models:\n  openai: openai/gpt-4o\n";
+  write("sound/template.yaml", text);
+  const auto loaded = load_template((folder_ / "sound").string());
+  ASSERT_TRUE(loaded) << loaded.error().message;
+  ASSERT_EQ(loaded->config_when.size(), 1u);
+  EXPECT_EQ(loaded->config_when[0].secrets, (std::vector<std::string>{"chat", "room"}));
+  EXPECT_EQ(nlohmann::json::parse(loaded->config_when[0].content),
+            nlohmann::json::parse(R"({"chat": {"token": "${secret.chat}", "rooms": {"${secret.room}": {}}}})"));
+  EXPECT_EQ(loaded->provider_models.at("openai"), "openai/gpt-4o");
+}
+
+TEST_F(TemplateFile, RefusesPartsAndProvidersThatAreNot) {
+  const std::string at = "    text: \"0600\"\n";
+  for (const char* part :
+       {"  when: 3\n", "  when:\n    - content: {a: 1}\n", "  when:\n    - set: []\n      content: {a: 1}\n",
+        "  when:\n    - set: [a b]\n      content: {a: 1}\n", "  when:\n    - set: [a]\n",
+        "  when:\n    - set: [a]\n      content: {\"${nothing}\": 1}\n",
+        "  when:\n    - set: [a]\n      content: {a: 1}\n      more: 1\n"})
+    EXPECT_EQ(refusal(at, at + part).find((folder_ / "sound/template.yaml").string()), 0u) << part;
+  for (const char* models :
+       {"provider_models: 3\n", "provider_models: {openai: gpt-5}\n", "provider_models: {\"a b\": a/b}\n"})
+    EXPECT_NE(refusal("description: An example\n", models), "") << models;
+}
+
 TEST_F(TemplateFile, RefusesAliasesThatMultiplyWithoutEnd) {
   std::string bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n";
   for (int i = 1; i < 10; ++i) {
@@ -294,7 +325,8 @@ TEST_F(Shipped, OpenclawTemplateSetsWhatTheGatewayNeeds) {
   EXPECT_EQ(rendered->files[0].path, "openclaw.json");
   EXPECT_EQ(nlohmann::json::parse(rendered->files[0].content), nlohmann::json::parse(R"({
     "gateway": {"mode": "local", "bind": "lan", "port": 18789, "auth": {"mode": "token", "token": "t0ken"},
-                "controlUi": {"enabled": false}, "http": {"endpoints": {"chatCompletions": {"enabled": true}}}},
+                "controlUi": {"enabled": false,
+                              "allowedOrigins": ["http://localhost:18789", "http://127.0.0.1:18789"]}, "http": {"endpoints": {"chatCompletions": {"enabled": true}}}},
     "agents": {"defaults": {"model": {"primary": "anthropic/claude-opus-4-6"}}}})"));
   EXPECT_EQ(rendered->files[1].content, "ANTHROPIC_API_KEY=sk-ant\n");
   EXPECT_EQ(rendered->spec.env.at("OPENCLAW_NO_RESPAWN"), "1");

@@ -140,6 +140,30 @@ TEST(Template, WritesALiteralPlaceholderForAnEscapedOne) {
   EXPECT_EQ(config_of(*render(tmpl, input())), Json::parse(R"({"a": "${HOME}", "b": "5$", "c": "$x"})"));
 }
 
+TEST(Template, MergesAPartWhenAllItsSecretsAreSet) {
+  Template tmpl = example();
+  tmpl.config_when = {{{"a"}, R"({"channel": {"on": true, "token": "${secret.a}", "policy": "ask"}})"},
+                      {{"a", "b"}, R"({"channel": {"policy": "list", "rooms": {"${secret.b}": {}}}})"}};
+  EXPECT_EQ(config_of(*render(tmpl, input()))["channel"],
+            Json::parse(R"({"on": true, "token": "alpha", "policy": "ask"})"));
+  auto in = input();
+  in.secrets["b"] = "7\", \"x\": \"y";
+  EXPECT_EQ(
+      config_of(*render(tmpl, in))["channel"],
+      (Json{{"on", true}, {"token", "alpha"}, {"policy", "list"}, {"rooms", {{in.secrets["b"], Json::object()}}}}))
+      << "a key cannot be broken out of either";
+  in.secrets = {{"gateway_token", "t0ken"}, {"a", ""}, {"b", "7"}};
+  EXPECT_FALSE(config_of(*render(tmpl, in)).contains("channel"));
+}
+
+TEST(Template, LetsTheOwnersFragmentChangeAPart) {
+  Template tmpl = example();
+  tmpl.config_when = {{{"a"}, R"({"channel": {"on": true, "token": "${secret.a}"}})"}};
+  auto in = input();
+  in.config = R"({"channel": {"on": false}})";
+  EXPECT_EQ(config_of(*render(tmpl, in))["channel"], Json::parse(R"({"on": false, "token": "alpha"})"));
+}
+
 TEST(Template, RefusesToRenderWithoutAGatewayToken) {
   auto in = input();
   in.secrets.erase("gateway_token");
