@@ -18,6 +18,7 @@ const std::vector<Route>& routes() {
       {"POST", "/api/keys", user, Rate::api, "Failed to create key", create_key},
       {"DELETE", "/api/keys/:id", user, Rate::api, "Failed to delete key", delete_key},
       {"POST", "/api/admin/users", admin, Rate::api, "Failed to create user", create_user},
+      {"POST", "/api/billing/webhook", open, Rate::api, "Failed to apply the billing event", billing_webhook},
 
       {"GET", "/api/agents", anonymous, Rate::api, "Failed to fetch agents", list_agents},
       {"POST", "/api/agents", user, Rate::api, "Failed to provision agent", provision_deprecated},

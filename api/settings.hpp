@@ -56,8 +56,9 @@ struct Settings {
   std::chrono::milliseconds chat_wait{60'000};
   std::chrono::milliseconds chat_deadline{300'000};  // how long a reply nobody waits for any more may still come in
 
-  bool metrics = true;        // GET /metrics
-  bool live_streams = false;  // Mux is configured
+  bool metrics = true;                // GET /metrics
+  bool live_streams = false;          // Mux is configured
+  std::string stripe_webhook_secret;  // "" = no billing
 };
 
 }  // namespace creel::api

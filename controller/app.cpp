@@ -224,6 +224,7 @@ Result<void> App::open_api() {
   settings_.chat_wait = config_.chat_wait;
   settings_.metrics = config_.metrics;
   settings_.live_streams = !config_.mux_token_id.empty() && !config_.mux_token_secret.empty();
+  settings_.stripe_webhook_secret = config_.stripe_webhook_secret;
   CREEL_TRY(auto proxies, api::TrustedProxies::parse(settings_.trusted_proxies));
 
   metrics_ = std::make_unique<api::Metrics>();

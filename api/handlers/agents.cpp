@@ -97,11 +97,12 @@ Reply get_plan(const Request& request, Deps& deps) {
   return json_answer(200, answer);
 }
 
-Reply delete_agent(const Request& request, Deps& deps) {
+namespace {
+
+Reply remove_agent(const Request& request, Deps& deps) {
   const std::string id_text = request.param("id");
-  const std::string successor = "/api/instance/" + id_text + "/stop";
   const auto id = AgentId::parse(id_text);
-  if (!id) return deprecated(agent_not_found(request), successor);
+  if (!id) return agent_not_found(request);
   CREEL_API_TRY(const auto wait, request, "", wait_of(request, deps.settings.lifecycle_wait, kLongestWait));
   const std::string purge_given = request.query_value("purge");
   const bool purge = purge_given == "true" || purge_given == "1";
@@ -110,10 +111,9 @@ Reply delete_agent(const Request& request, Deps& deps) {
   CREEL_API_TRY(auto row, request, "Failed to delete agent", store::get_agent(tx, *id, true));
   if (!row) {
     CREEL_API_TRY(const bool known, request, "Failed to delete agent", was_deleted(tx, *request.caller, *id));
-    return deprecated(known ? deleted_answer(id_text, false) : agent_not_found(request), successor);
+    return known ? deleted_answer(id_text, false) : agent_not_found(request);
   }
-  if (!request.caller->admin && row->owner != request.caller->id)
-    return deprecated(agent_not_found(request), successor);
+  if (!request.caller->admin && row->owner != request.caller->id) return agent_not_found(request);
 
   if (row->desired != DesiredState::deleted || (purge && !row->purge)) {
     row->desired = DesiredState::deleted;
@@ -129,14 +129,20 @@ Reply delete_agent(const Request& request, Deps& deps) {
   const auto gone = [generation = row->generation](const std::optional<store::AgentRow>& now) {
     return !now || (now->status.phase == Phase::deleted && now->status.observed_generation >= generation);
   };
-  if (wait.count() == 0 || gone(*row)) return deprecated(deleted_answer(id_text, !gone(*row)), successor);
+  if (wait.count() == 0 || gone(*row)) return deleted_answer(id_text, !gone(*row));
   Later later;
   later.start = [&deps, id = *id, wait, gone](std::function<void(Response)> complete) {
     deps.waiters.wait(id, wait, gone, [id, complete = std::move(complete)](WaitOutcome outcome) {
       complete(deleted_answer(id.str(), !outcome.satisfied));
     });
   };
-  return deprecated(std::move(later), successor);
+  return later;
+}
+
+}  // namespace
+
+Reply delete_agent(const Request& request, Deps& deps) {
+  return deprecated(remove_agent(request, deps), "/api/instance/" + request.param("id") + "/stop");
 }
 
 }  // namespace creel::api

@@ -20,6 +20,8 @@ Reply create_key(const Request&, Deps&);
 Reply delete_key(const Request&, Deps&);
 // users.cpp
 Reply create_user(const Request&, Deps&);
+// billing.cpp
+Reply billing_webhook(const Request&, Deps&);
 // agents.cpp
 Reply list_agents(const Request&, Deps&);
 Reply list_provisioned(const Request&, Deps&);

@@ -30,6 +30,14 @@ TEST(ClientAddress, TakesTheRightmostAddressNoTrustedProxyHas) {
             "1.2.3.4");
 }
 
+TEST(ClientAddress, FollowsSeveralHopsOfIpv6) {
+  const auto trusted = proxies({"fd00::/8", "2001:db8:ffff::1", "10.0.0.0/8"});
+  const std::string hops = "6.6.6.6, 2001:db8::5, [2001:db8:ffff::1]:8443, ::ffff:10.0.0.7";
+  EXPECT_EQ(find_client("fd12::1", forwarded(hops), trusted).address, "2001:db8::5");
+  EXPECT_EQ(find_client("2001:db8::66", forwarded(hops), trusted).address, "2001:db8::66") << "not a proxy of ours";
+  EXPECT_EQ(find_client("fd12::1", forwarded("fe80::1%eth0, 2001:db8:ffff::1"), trusted).address, "2001:db8:ffff::1");
+}
+
 TEST(ClientAddress, StopsAtRubbish) {
   const auto trusted = proxies({"10.0.0.0/8"});
   EXPECT_EQ(find_client("10.0.0.1", forwarded("1.2.3.4, unknown"), trusted).address, "10.0.0.1");
