@@ -187,10 +187,13 @@ Result<store::BillingEvent> event_of(const json& body) {
 
 Reply billing_webhook(const Request& request, Deps& deps) {
   const std::string& secret = deps.settings.stripe_webhook_secret;
-  if (secret.empty())
-    return error_answer(request, 503, "BILLING_NOT_CONFIGURED",
-                        "Billing is not set up: set STRIPE_WEBHOOK_SECRET to the signing secret of this endpoint "
-                        "(whsec_…) and start Creel again");
+  if (secret.empty()) {
+    Response response = error_answer(request, 503, "BILLING_NOT_CONFIGURED",
+                                     "Billing is not set up: set STRIPE_WEBHOOK_SECRET to the signing secret of this "
+                                     "endpoint (whsec_…) and start Creel again");
+    response.headers.emplace_back("Retry-After", "3600");  // Stripe keeps the event and sends it again
+    return response;
+  }
   CREEL_API_CHECK(request, "",
                   check_stripe_signature(request.header("Stripe-Signature"), request.body, secret, deps.clock()));
   CREEL_API_TRY(const json body, request, "", json_object(request));

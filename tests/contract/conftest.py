@@ -5,7 +5,7 @@ import types
 
 import pytest
 
-from creel import ANONYMOUS, Servers
+from creel import ANONYMOUS, STRIPE_SECRET, Servers
 from specification import Specification, sample
 
 
@@ -18,7 +18,7 @@ def servers():
 
 @pytest.fixture(scope="session")
 def server(servers):
-    return servers.start("main", CREEL_SIGNUP="true")
+    return servers.start("main", CREEL_SIGNUP="true", STRIPE_WEBHOOK_SECRET=STRIPE_SECRET)
 
 
 @pytest.fixture(scope="session")

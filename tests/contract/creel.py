@@ -34,6 +34,7 @@ class Caller:
 
 
 ANONYMOUS = Caller("anonymous", {})
+STRIPE_SECRET = "whsec_contract"
 
 
 def key_of(name, key):

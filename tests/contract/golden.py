@@ -20,6 +20,7 @@ NUMBERS = {"ageSeconds", "cpu", "cpuPercent", "cpuSecondsTotal", "generation", "
            "memoryBytes", "memoryPercent", "network", "networkRxBytes", "networkTxBytes", "nextAfter",
            "observedGeneration", "pids", "uptime", "uptimeFormatted", "averageResponseTime", "messagesPerHour",
            "messagesProcessed", "successRate", "errorRate", "timestamp", "Retry-After", "RateLimit-Remaining",
+           "Stripe-Signature",
            "RateLimit-Reset", "count", "total"}
 # Of a list only the first item is kept: how many there are depends on what ran before.
 LISTS = {"agents", "events", "keys", "logs", "messages", "points", "sessions"}

@@ -1,10 +1,13 @@
 """How each documented answer of each operation is brought about: rules first, the few special cases in one table."""
 
 import dataclasses
+import hashlib
+import hmac
+import json
 import time
 
 from conftest import ids_of, provision, request_of
-from creel import ANONYMOUS, Caller
+from creel import ANONYMOUS, STRIPE_SECRET, Caller
 from specification import sample
 from wallet import Wallet
 
@@ -18,6 +21,15 @@ class Ask:
     target: str
     body: object = None
     headers: dict = dataclasses.field(default_factory=dict)
+
+
+def signed(operation, ask):
+    """With the signature of the service whose webhook it is; other operations as they are."""
+    if any(p["name"] == "Stripe-Signature" for p in operation.parameters_in("header")):
+        ask.body, now = json.dumps(ask.body).encode(), str(int(time.time()))
+        made = hmac.new(STRIPE_SECRET.encode(), now.encode() + b"." + ask.body, hashlib.sha256).hexdigest()
+        ask.headers = {"Stripe-Signature": f"t={now},v1={made}"}
+    return ask
 
 
 class Scenarios:
@@ -39,7 +51,8 @@ class Scenarios:
         """A request of the owner's that succeeds, for an agent of its own."""
         agent = self.world.agents["owner"]
         target, body = sample(operation, self.ids(operation, agent), query)
-        return Ask(ANONYMOUS if operation.security == "open" else self.world.owner, target, body)
+        ask = Ask(ANONYMOUS if operation.security == "open" else self.world.owner, target, body)
+        return signed(operation, ask)
 
     def ids(self, operation, agent):
         return ids_of(operation, agent, self.world.keys["owner"])
@@ -191,6 +204,22 @@ class Scenarios:
 
     def chat_400_message(self, operation):
         return Ask(self.world.owner, operation.path, {"topic": "general"})
+
+    def _checkout(self, operation, plan):
+        user = self.server.call("GET", "/api/auth/session", self.new_user(plan="free")).json["user"]["id"]
+        target, event = sample(operation, {})
+        event = {**event, "id": f"evt_{self._made}",
+                 "data": {"object": {"client_reference_id": user, "metadata": {"plan": plan}}}}
+        return signed(operation, Ask(ANONYMOUS, target, event))
+
+    def billingWebhook_200(self, operation):
+        return self._checkout(operation, "pro")
+
+    def billingWebhook_400_INVALID_BODY(self, operation):
+        return signed(operation, Ask(ANONYMOUS, operation.path, {"type": "invoice.paid", "created": 1764000000}))
+
+    def billingWebhook_422(self, operation):
+        return self._checkout(operation, "platinum")
 
     def verifyAgent_400_type(self, operation):
         ask = self.good(operation)

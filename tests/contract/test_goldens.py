@@ -7,7 +7,7 @@ import types
 import pytest
 
 from conftest import request_of
-from creel import ANONYMOUS
+from creel import ANONYMOUS, STRIPE_SECRET
 from golden import REQUEST_ID, UPDATE, Goldens
 from scenarios import UNKNOWN, Ask, Scenarios, expected_cases
 from specification import Specification
@@ -100,7 +100,8 @@ def test_each_operation_answers_as_recorded(server, scenarios, operation, case):
 @pytest.fixture(scope="module")
 def away(servers):
     """A server whose engine is away; a user and an agent that waits."""
-    server = servers.start("away", DOCKER_HOST="unix:///nonexistent/docker.sock", CREEL_SIGNUP="true")
+    server = servers.start("away", DOCKER_HOST="unix:///nonexistent/docker.sock", CREEL_SIGNUP="true",
+                           STRIPE_WEBHOOK_SECRET=STRIPE_SECRET)
     owner = server.user("owner")
     made = server.call("POST", "/api/agents/provision?wait=0", owner, {"name": "waiting"})
     key = server.call("POST", "/api/keys", owner, {"name": "spare"})
