@@ -136,6 +136,8 @@ std::string trimmed(std::string_view text) {
   return std::string{text.substr(first, text.find_last_not_of(kBlank) - first + 1)};
 }
 
+bool valid_utf8(std::string_view text) { return utf8_length(text).has_value(); }
+
 bool plain_text(std::string_view text, std::size_t least, std::size_t most) {
   const auto control = [](unsigned char c) { return c < 0x20 || c == 0x7f; };
   if (std::any_of(text.begin(), text.end(), control)) return false;
@@ -167,6 +169,15 @@ Result<std::chrono::milliseconds> wait_of(const Request& request, std::chrono::m
     prefer.remove_prefix(comma == std::string_view::npos ? prefer.size() : comma + 1);
   }
   return by_default;
+}
+
+Result<bool> flag_of(const Request& request, const std::string& name) {
+  const std::string text = request.query_value(name);
+  if (text == "true") return true;
+  if (text.empty() || text == "false") return false;
+  Error bad = invalid(name, "The query parameter " + name + " must be true or false");
+  bad.code = "INVALID_QUERY";
+  return bad;
 }
 
 std::size_t limit_of(const Request& request, std::size_t by_default, std::size_t most) {

@@ -28,6 +28,8 @@ Result<std::optional<std::string>> text_field(const nlohmann::json& object, cons
 Result<std::optional<bool>> bool_field(const nlohmann::json& object, const char* name);
 Result<std::optional<std::int64_t>> integer_field(const nlohmann::json& object, const char* name);
 
+// Whether it is UTF-8 without errors (overlong forms and surrogates are errors).
+bool valid_utf8(std::string_view text);
 // Without blanks around.
 std::string trimmed(std::string_view text);
 // No control characters, valid UTF-8, and between `least` and `most` characters (not bytes).
@@ -36,6 +38,8 @@ bool plain_text(std::string_view text, std::size_t least, std::size_t most);
 // ?name=SECONDS, with fractions, within 0..longest; or 0 with `Prefer: respond-async`.
 Result<std::chrono::milliseconds> wait_of(const Request& request, std::chrono::milliseconds by_default,
                                           std::chrono::milliseconds longest);
+// ?name=: true or false; absent or empty is false. Error: INVALID_QUERY, naming the parameter.
+Result<bool> flag_of(const Request& request, const std::string& name);
 // ?limit=: clamped to 1..most; not a number: by_default (as the document says).
 std::size_t limit_of(const Request& request, std::size_t by_default, std::size_t most);
 

@@ -73,6 +73,8 @@ Response Dispatcher::refuse(int status, const std::string& code, const std::stri
   Response response = error_answer(nobody, status, code, message);
   set_header(response.headers, "X-Request-Id", nobody.request_id);
   set_header(response.headers, "Content-Type", "application/json");
+  set_header(response.headers, "X-Content-Type-Options", "nosniff");
+  set_header(response.headers, "Cache-Control", "no-store");
   return response;
 }
 

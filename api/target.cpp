@@ -1,5 +1,7 @@
 #include "api/target.hpp"
 
+#include "api/body.hpp"
+
 namespace creel::api {
 namespace {
 
@@ -31,6 +33,7 @@ Result<std::string> percent_decode(std::string_view text, bool plus_is_blank) {
     if (c == '\0') return bad_target("The address holds a zero byte");
     out += c;
   }
+  if (!valid_utf8(out)) return bad_target("The address holds bytes that are not UTF-8");
   return out;
 }
 

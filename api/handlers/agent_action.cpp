@@ -9,7 +9,7 @@ namespace creel::api {
 
 Reply get_agent_action(const Request& request, Deps& deps) {
   if (request.query_value("action") == "credentials") return list_credentials(request, deps);
-  return invalid_answer(request, "action", "action must be credentials");
+  return invalid_answer(request, "action", "action must be credentials", "INVALID_QUERY");
 }
 
 Reply post_agent_action(const Request& request, Deps& deps) {

@@ -101,11 +101,10 @@ namespace {
 
 Reply remove_agent(const Request& request, Deps& deps) {
   const std::string id_text = request.param("id");
+  CREEL_API_TRY(const auto wait, request, "", wait_of(request, deps.settings.lifecycle_wait, kLongestWait));
+  CREEL_API_TRY(const bool purge, request, "", flag_of(request, "purge"));
   const auto id = AgentId::parse(id_text);
   if (!id) return agent_not_found(request);
-  CREEL_API_TRY(const auto wait, request, "", wait_of(request, deps.settings.lifecycle_wait, kLongestWait));
-  const std::string purge_given = request.query_value("purge");
-  const bool purge = purge_given == "true" || purge_given == "1";
 
   CREEL_API_TRY(auto tx, request, "Failed to delete agent", deps.db.begin());
   CREEL_API_TRY(auto row, request, "Failed to delete agent", store::get_agent(tx, *id, true));

@@ -130,6 +130,7 @@ Reply agent_logs(const Request& request, Deps& deps) {
       return invalid_answer(request, "level", "The query parameter level must be debug, info, warn or error",
                             "INVALID_QUERY");
   }
+  CREEL_API_TRY(const bool following, request, "", flag_of(request, "follow"));
   std::optional<store::AgentRow> row;
   std::vector<std::string> secrets;
   {
@@ -139,7 +140,7 @@ Reply agent_logs(const Request& request, Deps& deps) {
     if (!row) return agent_not_found(request);
     CREEL_API_TRY(secrets, request, kFailure, known_secrets(tx, row->id, deps));
   }
-  if (request.query_value("follow") == "true") return follow(request, deps, row->id, std::move(secrets), wanted, limit);
+  if (following) return follow(request, deps, row->id, std::move(secrets), wanted, limit);
 
   auto lines = deps.logs.tail(row->id, kScanned, {});
   if (!lines && lines.error().kind != ErrorKind::not_found)

@@ -87,11 +87,12 @@ Result<verify::Claim> claim_in(const json& body) {
   CREEL_TRY(const auto signature, text_field(body, "signature"));
   CREEL_TRY(claim.wallet, wallet_in(body));
   const bool has_signature = signature && !signature->empty();
+  const auto attestation = verify::parse_word(uid.value_or(""));
+  if (uid && !uid->empty() && !attestation)
+    return invalid("attestationUid", "The field attestationUid must be \"0x\" and 64 hex digits");
   if (claim.type == Type::eas) {
-    if (!uid || uid->empty()) return missing("attestationUid", claim.type);
-    claim.attestation_uid = verify::parse_word(*uid);
-    if (!claim.attestation_uid)
-      return invalid("attestationUid", "The field attestationUid must be \"0x\" and 64 hex digits");
+    if (!attestation) return missing("attestationUid", claim.type);
+    claim.attestation_uid = attestation;
   } else if (!has_signature) {
     return missing("signature", claim.type);
   }

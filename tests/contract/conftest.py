@@ -1,5 +1,7 @@
 """What every file of the suite shares: the servers, the specification as served, four callers and an agent."""
 
+import json
+import pathlib
 import time
 import types
 
@@ -7,6 +9,10 @@ import pytest
 
 from creel import ANONYMOUS, STRIPE_SECRET, Servers
 from specification import Specification, sample
+
+FILE = pathlib.Path(__file__).parents[2] / "api" / "openapi.yaml"
+SPEC = Specification(json.loads(FILE.read_text()))
+OPERATIONS = [pytest.param(operation, id=operation.name) for operation in SPEC.operations]
 
 
 @pytest.fixture(scope="session")
@@ -23,9 +29,9 @@ def server(servers):
 
 @pytest.fixture(scope="session")
 def spec(server):
-    answer = server.call("GET", "/openapi.json")
-    assert answer.status == 200, answer
-    return Specification(answer.json)
+    """The file's, which is what the server gives out."""
+    assert server.call("GET", "/openapi.json").json == SPEC.document
+    return SPEC
 
 
 def provision(server, caller, name, **extra):

@@ -1,19 +1,13 @@
 """One recorded request/response pair for each operation and each answer it documents, made by a live server."""
 
-import json
-import pathlib
 import types
 
 import pytest
 
-from conftest import request_of
+from conftest import SPEC, request_of
 from creel import ANONYMOUS, STRIPE_SECRET
 from golden import REQUEST_ID, UPDATE, Goldens
 from scenarios import UNKNOWN, Ask, Scenarios, expected_cases
-from specification import Specification
-
-FILE = pathlib.Path(__file__).parents[2] / "api" / "openapi.yaml"
-SPEC = Specification(json.loads(FILE.read_text()))
 
 # Documented, true, and not brought about here; each says who does.
 NOT_HERE = {
@@ -84,12 +78,8 @@ def hold(server, operation, case, ask):
 
 
 @pytest.fixture(scope="module")
-def scenarios(server, world):
-    return Scenarios(server, world, SPEC)
-
-
-def test_the_served_specification_is_the_file(spec):
-    assert spec.document == SPEC.document
+def scenarios(server, world, spec):
+    return Scenarios(server, world, spec)
 
 
 @pytest.mark.parametrize("operation, case", pairs("main"))

@@ -1,17 +1,14 @@
 """The specification itself: valid OpenAPI 3.1, and complete enough to make clients and documentation of."""
 
-import json
-import pathlib
 import re
 
 import openapi_spec_validator
 import pytest
 
-from specification import GENERAL, METHODS, Specification, examples_of
+from conftest import OPERATIONS, SPEC
+from specification import GENERAL, METHODS, examples_of
 
-DOCUMENT = json.loads((pathlib.Path(__file__).parents[2] / "api" / "openapi.yaml").read_text())
-SPEC = Specification(DOCUMENT)
-OPERATIONS = [pytest.param(operation, id=operation.name) for operation in SPEC.operations]
+DOCUMENT = SPEC.document
 ERROR = {"$ref": "#/components/schemas/Error"}
 
 

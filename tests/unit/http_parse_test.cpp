@@ -40,8 +40,9 @@ TEST(HttpParse, TakesTheAbsoluteFormAProxySends) {
   EXPECT_EQ(parse_target("http://creel.example")->path, "/");
 }
 
-TEST(HttpParse, RefusesBrokenEscapesZeroBytesAndForeignForms) {
-  for (const char* bad : {"/a%", "/a%4", "/a%zz", "/a%00", "/a?x=%", "healthz", "", "creel.example:443"}) {
+TEST(HttpParse, RefusesBrokenEscapesZeroBytesForeignFormsAndWhatIsNotUtf8) {
+  for (const char* bad : {"/a%", "/a%4", "/a%zz", "/a%00", "/a?x=%", "/a%ff", "/a?x=%c3%28", "/a?%c0%80=1", "healthz",
+                          "", "creel.example:443"}) {
     const auto target = parse_target(bad);
     ASSERT_FALSE(target) << bad;
     EXPECT_EQ(target.error().kind, ErrorKind::invalid) << bad;
@@ -128,6 +129,23 @@ TEST(ApiBody, ReadsHowLongToWait) {
     ASSERT_FALSE(read) << bad;
     EXPECT_EQ(read.error().field, "wait");
     EXPECT_EQ(read.error().code, "INVALID_QUERY");
+  }
+}
+
+TEST(ApiBody, TakesTrueAndFalseForAFlagAndNamesItWhenItIsAnotherWord) {
+  const auto flag = [](const char* given) {
+    Request request;
+    request.query["purge"] = given;
+    return flag_of(request, "purge");
+  };
+  EXPECT_FALSE(flag_of(Request{}, "purge").value());
+  EXPECT_TRUE(flag("true").value());
+  EXPECT_FALSE(flag("false").value());
+  EXPECT_FALSE(flag("").value());
+  for (const char* bad : {"yes", "TRUE", "1", "true "}) {
+    ASSERT_FALSE(flag(bad)) << bad;
+    EXPECT_EQ(flag(bad).error().field, "purge");
+    EXPECT_EQ(flag(bad).error().code, "INVALID_QUERY");
   }
 }
 
