@@ -26,7 +26,8 @@ class Ask:
 def signed(operation, ask):
     """With the signature of the service whose webhook it is; other operations as they are."""
     if any(p["name"] == "Stripe-Signature" for p in operation.parameters_in("header")):
-        ask.body, now = json.dumps(ask.body).encode(), str(int(time.time()))
+        ask.body = ask.body if isinstance(ask.body, bytes) else json.dumps(ask.body).encode()
+        now = str(int(time.time()))
         made = hmac.new(STRIPE_SECRET.encode(), now.encode() + b"." + ask.body, hashlib.sha256).hexdigest()
         ask.headers = {"Stripe-Signature": f"t={now},v1={made}"}
     return ask

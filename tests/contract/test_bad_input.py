@@ -12,7 +12,7 @@ import pytest
 
 from conftest import OPERATIONS, SPEC, ids_of, provision, request_of
 from creel import ANONYMOUS
-from scenarios import LIMIT, UNKNOWN
+from scenarios import LIMIT, UNKNOWN, Ask, signed
 from specification import METHODS, sample
 
 TYPES = {"string": "text", "integer": 12, "number": 1.5, "boolean": True, "array": [1], "object": {"a": 1}}
@@ -22,6 +22,9 @@ WITH_ID = [p for p in OPERATIONS if "{" in p.values[0].path and p.values[0].secu
 
 # (operation, field or parameter, what is wrong) -> the answer that is right all the same, and why.
 EXCEPTIONS = {}
+
+# Of a 5xx that the request has earned: what it asks for is not set up here, or takes longer than it would wait.
+GOOD_REASONS = ("VERIFIER_NOT_CONFIGURED", "NOT_OBSERVED")
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +38,8 @@ def bad(server, world):
         if operation.id == "deleteAgent":  # what is not refused may be done
             to = UNKNOWN
         made, good = request_of(operation, to, "key_" + UNKNOWN, **query)
-        return server.call(operation.method, target or made, whom, good if body is None else body, headers)
+        ask = signed(operation, Ask(whom, target or made, good if body is None else body))
+        return server.call(operation.method, ask.target, whom, ask.body, {**ask.headers, **(headers or {})})
 
     return send
 
@@ -44,11 +48,11 @@ def well(operation, answer, status=None, field=None, code=None):
     problems = SPEC.check(operation, answer)
     assert not problems, f"{problems}: {answer}"
     if answer.status >= 500:
-        assert answer.json["code"] == "VERIFIER_NOT_CONFIGURED", answer
+        assert answer.json["code"] in GOOD_REASONS, answer
     if status:
         assert answer.status == status, answer
     if field:
-        assert answer.json.get("field") == field, answer
+        assert answer.json.get("field", "").split(".")[0] == field, answer
     if code:
         assert answer.json["code"] == code, answer
 
