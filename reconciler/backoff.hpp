@@ -14,6 +14,8 @@ struct Policy {
   milliseconds backoff_min{1'000};
   milliseconds backoff_max{300'000};
   milliseconds healthy_reset{600'000};   // ready for so long: the failure count starts anew
+  milliseconds config_patience{5'000};   // for an agent to say what it makes of a delivered configuration
+  int config_deliveries = 3;             // then it is left at that
   milliseconds deleted_poll{3'600'000};  // longest sleep while a volume is kept
 };
 

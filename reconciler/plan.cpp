@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "reconciler/config_feedback.hpp"
+
 namespace creel {
 namespace {
 
@@ -137,6 +139,14 @@ Plan plan_running_container(const DesiredAgent& desired, const Observed& observe
   if (!out.actions.empty()) return unless_backing_off(history, policy, now, std::move(out.actions));
   if (observed.ready == true) {
     out.requeue_after = desired.readiness.period;
+    if (const auto left = redelivery_in(desired, observed, history, policy, now)) {
+      if (left->count() == 0) {
+        out.actions.push_back({op::DeliverFiles{desired.id, workload.runtime_id, desired.spec.state_dir, desired.files},
+                               "the agent has not said that it took its configuration in"});
+        return unless_backing_off(history, policy, now, std::move(out.actions));
+      }
+      out.requeue_after = std::min({desired.readiness.period, policy.busy_poll, *left});
+    }
     return out;
   }
   if (workload.address.empty()) return wait("the gateway has no address to be asked at", policy.busy_poll);
@@ -270,7 +280,7 @@ History learn(const DesiredAgent& desired, const Observed& observed, History his
     history.first_unready = now;
     history.healthy_since.reset();
   }
-  return history;
+  return learn_config(desired, observed, std::move(history));
 }
 
 History intend(const DesiredAgent& desired, const Observed& observed, History history, const Action& action) {
@@ -280,6 +290,13 @@ History intend(const DesiredAgent& desired, const Observed& observed, History hi
   } else if (std::holds_alternative<op::RemoveWorkload>(action.operation) && repair_pending(desired, history)) {
     history.repair_intent = desired.repair_wish;
     history.repair_from = observed.workload.runtime_id;
+  } else if (std::holds_alternative<op::CreateWorkload>(action.operation)) {
+    history.delivered_at = observed.at;
+    history.delivered_run.reset();
+  } else if (std::holds_alternative<op::DeliverFiles>(action.operation)) {
+    history.delivered_at = observed.at;  // before the agent can have said anything of it
+    history.delivered_run =
+        observed.workload.state == ContainerState::running ? observed.workload.started_at : std::nullopt;
   }
   return history;
 }
@@ -289,12 +306,15 @@ History succeeded(const DesiredAgent& desired, History history, const Action& ac
   if (std::holds_alternative<op::CreateWorkload>(action.operation)) {
     history.files_delivered_to = created;
     history.files_hash = desired.files_hash;
+    history.deliveries = 1;
     history.last_runtime_id = created;
     history.last_restart_count = 0;
     history.repair_done = desired.repair_wish;
   } else if (const auto* deliver = std::get_if<op::DeliverFiles>(&action.operation)) {
+    const bool again = history.files_delivered_to == deliver->runtime_id && history.files_hash == desired.files_hash;
     history.files_delivered_to = deliver->runtime_id;
     history.files_hash = desired.files_hash;
+    history.deliveries = again ? history.deliveries + 1 : 1;
   } else if (std::holds_alternative<op::StartWorkload>(action.operation) ||
              std::holds_alternative<op::RestartWorkload>(action.operation)) {
     const bool asked_for =

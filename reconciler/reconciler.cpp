@@ -4,6 +4,7 @@
 
 #include <chrono>
 
+#include "reconciler/config_feedback.hpp"
 #include "reconciler/status.hpp"
 #include "reconciler/telling_line.hpp"
 
@@ -11,6 +12,7 @@ namespace creel {
 namespace {
 
 constexpr std::size_t kLastLines = 20;
+constexpr std::size_t kHeardLines = 200;
 constexpr milliseconds kStoreRetry{2'000};
 
 Event action_event(const AgentId& agent, const Action& action, const std::string& error) {
@@ -49,6 +51,13 @@ Observed Reconciler::observe(const DesiredAgent& desired, std::stop_token stop) 
   return observed;
 }
 
+void Reconciler::hear_config(const DesiredAgent& desired, const History& history, Observed& observed,
+                             std::stop_token stop) {
+  if (!worth_hearing(desired, observed, history)) return;
+  if (auto lines = deps_.runtime.last_lines(observed.workload.runtime_id, kHeardLines, history.delivered_at, stop))
+    hear(*lines, desired, observed);
+}
+
 void Reconciler::fetch_last_line(const DesiredAgent& desired, const History& history, Observed& observed,
                                  std::stop_token stop) {
   if (observed.workload_presence != Presence::present || !observed.workload.ours) return;
@@ -58,14 +67,15 @@ void Reconciler::fetch_last_line(const DesiredAgent& desired, const History& his
   if (!ended && !crash_looping(observed, history, observed.at) &&
       !(observed.ready != true && past_startup_budget(desired, observed, history, observed.at)))
     return;
-  if (auto lines = deps_.runtime.last_lines(workload.runtime_id, kLastLines, stop))
+  if (auto lines = deps_.runtime.last_lines(workload.runtime_id, kLastLines, {}, stop))
     observed.last_log_line = telling_line(*lines, desired.files);
 }
 
 PassOutcome Reconciler::finish(const AgentRecord& record, const History& history, const Observed& observed, bool acted,
                                std::vector<Event> events, std::uint64_t term) {
   const TimePoint now = deps_.clock();
-  const Plan next = plan(record.desired, observed, history, deps_.runtime.capabilities(), deps_.policy, now);
+  const Plan next =
+      plan(in_force(record.desired, history), observed, history, deps_.runtime.capabilities(), deps_.policy, now);
   const AgentStatus status = summarize(record.desired, observed, history, next, record.status, deps_.policy, now);
   if (status.phase != record.status.phase)
     events.push_back({record.desired.id, "state", to_string(status.phase), status.message, "creel"});
@@ -100,19 +110,20 @@ PassOutcome Reconciler::reconcile(const AgentId& id, std::stop_token stop) {
   }
   if (!*loaded) return {};
   AgentRecord& record = **loaded;
-  const DesiredAgent& desired = record.desired;
   History history = record.history;
   // A new wish of the owner is tried at once, whatever failed before it.
-  if (record.status.observed_generation < desired.generation) {
+  if (record.status.observed_generation < record.desired.generation) {
     history.failures = 0;
     history.last_failure.reset();
     history.last_failure_reason.clear();
     history.last_failure_message.clear();
   }
 
-  Observed observed = observe(desired, stop);
+  Observed observed = observe(record.desired, stop);
   if (stop.stop_requested()) return {};
-  history = learn(desired, observed, std::move(history), deps_.policy, deps_.clock());
+  hear_config(record.desired, history, observed, stop);
+  history = learn(record.desired, observed, std::move(history), deps_.policy, deps_.clock());
+  const DesiredAgent desired = in_force(record.desired, history);
   // A pull that failed in the background is a failure like any other, told by the observation.
   if (observed.image == ImageState::failed && history.last_failure_reason != "ImageUnavailable")
     history = failed(std::move(history), {op::PullImage{desired.spec.image}, ""},
@@ -167,7 +178,7 @@ PassOutcome Reconciler::reconcile(const AgentId& id, std::stop_token stop) {
 
   Observed after = observe(desired, stop);
   if (stop.stop_requested() && after.workload_presence == Presence::unknown) return {};
-  history = learn(desired, after, std::move(history), deps_.policy, deps_.clock());
+  history = learn(record.desired, after, std::move(history), deps_.policy, deps_.clock());
   fetch_last_line(desired, history, after, stop);
   return finish(record, history, after, !failed_now, std::move(events), *term);
 }

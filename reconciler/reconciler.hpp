@@ -51,6 +51,7 @@ class Reconciler {
 
  private:
   Observed observe(const DesiredAgent& desired, std::stop_token stop);
+  void hear_config(const DesiredAgent& desired, const History& history, Observed& observed, std::stop_token stop);
   void fetch_last_line(const DesiredAgent& desired, const History& history, Observed& observed, std::stop_token stop);
   PassOutcome finish(const AgentRecord& record, const History& history, const Observed& observed, bool acted,
                      std::vector<Event> events, std::uint64_t term);

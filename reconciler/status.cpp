@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "reconciler/config_feedback.hpp"
 #include "reconciler/plan.hpp"
 
 namespace creel {
@@ -160,6 +161,8 @@ AgentStatus summarize(const DesiredAgent& desired, const Observed& observed, con
   set_condition(status.conditions, previous, "EngineReachable", "True", "Answered", "", now);
   ready_condition(status.conditions, previous, observed, verdict, now);
   image_condition(status.conditions, previous, observed, now);
+  const Condition config = config_condition(desired, history);
+  set_condition(status.conditions, previous, "ConfigAccepted", config.status, config.reason, config.message, now);
   const bool looping = crash_looping(observed, history, now);
   set_condition(status.conditions, previous, "CrashLooping", looping ? "True" : "False",
                 looping ? (observed.workload.oom_killed ? "OOMKilled" : "Exited") : "Stable",

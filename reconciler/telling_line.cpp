@@ -24,12 +24,12 @@ void collect_long_words(const std::string& text, std::vector<std::string>& into)
 
 }  // namespace
 
-std::string telling_line(const std::vector<std::string>& lines, const std::vector<VolumeFile>& files) {
+std::string telling_line(const std::vector<LogLine>& lines, const std::vector<VolumeFile>& files) {
   std::vector<std::string> secrets;
   for (const auto& file : files) collect_long_words(file.content, secrets);
   for (auto line = lines.rbegin(); line != lines.rend(); ++line) {
-    if (line->find_first_not_of(" \t\r") == std::string::npos) continue;
-    std::string shown = secrets::redact(*line, secrets);
+    if (line->text.find_first_not_of(" \t\r") == std::string::npos) continue;
+    std::string shown = secrets::redact(line->text, secrets);
     if (shown.size() > kShownBytes) {
       std::size_t cut = kShownBytes;
       while (cut > 0 && (static_cast<unsigned char>(shown[cut]) & 0xC0) == 0x80) --cut;  // not inside a UTF-8 character

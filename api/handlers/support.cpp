@@ -69,7 +69,7 @@ Result<std::map<std::string, std::string>> open_secrets(store::Tx& tx, const Age
   std::map<std::string, std::string> opened;
   CREEL_TRY(const auto names, store::secret_names(tx, agent));
   for (const auto& name : names) {
-    if (name == "files" || name == "config") continue;
+    if (name == "files" || name == "files_taken" || name == "config") continue;
     CREEL_TRY(auto plain, open_secret(tx, agent, name, sealer));
     if (plain) opened.emplace(name, std::move(*plain));
   }

@@ -27,7 +27,7 @@ Response instance_forbidden(const Request& request);
 // to be sealed under "files". `config`: the owner's fragment, "" = {}.
 Result<std::string> render_row(store::AgentRow& row, const Template& tmpl, const std::string& config,
                                const std::map<std::string, std::string>& secrets, const Deps& deps);
-// Every secret of the agent but "files" and "config", opened.
+// Every secret of the agent but "files", "files_taken" and "config", opened.
 Result<std::map<std::string, std::string>> open_secrets(store::Tx& tx, const AgentId& agent,
                                                         const secrets::Sealer& sealer);
 // One secret, opened; nullopt: not set.

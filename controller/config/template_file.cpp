@@ -294,7 +294,7 @@ void read_config_parts(const Fields& section, Template& tmpl) {
 bool read_config(const Fields& fields, Template& tmpl) {
   const auto node = fields.find("config");
   if (!node) return false;
-  const Fields section{fields.file(), *node, "config", {"path", "protected", "content", "when"}};
+  const Fields section{fields.file(), *node, "config", {"path", "protected", "content", "when", "taken", "refused"}};
   tmpl.config_path = section.required_text("path");
   if (!clean_relative(tmpl.config_path)) section.refuse("path", "must be a path inside state_dir, without ..");
   for (const auto& key : section.texts("protected")) {
@@ -307,6 +307,8 @@ bool read_config(const Fields& fields, Template& tmpl) {
     }
     tmpl.protected_keys.push_back(key);
   }
+  tmpl.readiness.config.taken = section.texts("taken");
+  tmpl.readiness.config.refused = section.texts("refused");
   const auto content = section.find("content");
   if (!content) section.refuse("content", "is missing; add the configuration, {} at least");
   if (!content->IsMap()) section.refuse("content", "must be a map");

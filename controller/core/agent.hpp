@@ -57,11 +57,29 @@ struct VolumeFile {
   bool operator==(const VolumeFile&) const = default;
 };
 
+// How an agent says in its log what became of a configuration: texts of which its lines hold one. None: it does not
+// say.
+struct ConfigFeedback {
+  std::vector<std::string> taken;    // a configuration delivered while it ran is in force
+  std::vector<std::string> refused;  // a configuration is not usable; the line says why
+  bool silent() const { return taken.empty() && refused.empty(); }
+  bool operator==(const ConfigFeedback&) const = default;
+};
+
+// How Creel learns what the agent makes of what it was given.
 struct Readiness {
   std::string path = "/readyz";
   milliseconds startup_budget{120'000};  // not ready for longer than this after start = failing
   milliseconds period{10'000};           // between probes once ready
+  ConfigFeedback config;
   bool operator==(const Readiness&) const = default;
+};
+
+// The files of one rendering.
+struct FileSet {
+  std::vector<VolumeFile> files;
+  std::string files_hash;          // keyed hash of files: says nothing about the contents
+  std::string restart_files_hash;  // the same over the files that need a restart
 };
 
 // What the owner last asked for, rendered. `generation` counts the owner's wishes.
@@ -77,10 +95,12 @@ struct DesiredAgent {
   std::uint64_t restart_wish = 0;  // counts "restart now" wishes
   std::uint64_t repair_wish = 0;   // counts "re-create now" wishes
   WorkloadSpec spec;
-  std::string spec_hash;  // spec_hash(spec)
-  std::vector<VolumeFile> files;
-  std::string files_hash;          // keyed hash of files: says nothing about the contents
-  std::string restart_files_hash;  // the same over the files that need a restart
+  std::string spec_hash;          // spec_hash(spec)
+  std::vector<VolumeFile> files;  // these three as in FileSet
+  std::string files_hash;
+  std::string restart_files_hash;
+  // The files the agent last took in; there once it refused what came after them.
+  std::optional<FileSet> last_good;
   Readiness readiness;
 };
 
@@ -89,6 +109,9 @@ enum class Presence { unknown, absent, present };
 
 enum class ContainerState { created, running, restarting, paused, exited, dead, removing };
 const char* to_string(ContainerState state);
+
+// What the agent's log says about the files that were delivered last.
+enum class ConfigWord { none, taken, refused };
 
 enum class ImageState { unknown, absent, pulling, present, failed };
 
@@ -122,7 +145,9 @@ struct Observed {
   std::optional<bool> ready;  // the gateway's answer; nullopt = not asked or no answer known
   std::string ready_message;
   std::string last_log_line;  // of a container that exited or does not get ready
-  std::string error;          // why presence is unknown
+  ConfigWord config_word = ConfigWord::none;
+  std::string config_message;  // why it was refused, as the agent says
+  std::string error;           // why presence is unknown
   TimePoint at;
 };
 
@@ -169,7 +194,15 @@ struct History {
   std::string files_delivered_to;  // runtime_id of the container whose volume holds files_hash
   std::string files_hash;
   std::string restart_files_hash;  // what the running process has read at its start
-  int failures = 0;                // consecutive failed actions or exits
+  // The delivery of files_hash: when it was first made, how often it was made, and the start of the run it was made to
+  // (nullopt: no process ran, so the next one reads them at its start).
+  std::optional<TimePoint> delivered_at;
+  int deliveries = 0;
+  std::optional<TimePoint> delivered_run;
+  std::string taken_files_hash;    // of the files the agent last took in
+  std::string refused_files_hash;  // of the files it refused, and why
+  std::string refused_message;
+  int failures = 0;  // consecutive failed actions or exits
   std::optional<TimePoint> last_failure;
   std::string last_failure_reason;  // stable word, e.g. "ImageUnavailable"
   std::string last_failure_message;

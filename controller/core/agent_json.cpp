@@ -75,8 +75,21 @@ void from_json(const json& j, VolumeFile& v) {
   read(j, "restart", v.restart);
 }
 
+void to_json(json& j, const FileSet& v) {
+  j = json{{"files", v.files}, {"filesHash", v.files_hash}, {"restartFilesHash", v.restart_files_hash}};
+}
+void from_json(const json& j, FileSet& v) {
+  read(j, "files", v.files);
+  read(j, "filesHash", v.files_hash);
+  read(j, "restartFilesHash", v.restart_files_hash);
+}
+
 void to_json(json& j, const Readiness& v) {
-  j = json{{"path", v.path}, {"startupMs", v.startup_budget.count()}, {"periodMs", v.period.count()}};
+  j = json{{"path", v.path},
+           {"startupMs", v.startup_budget.count()},
+           {"periodMs", v.period.count()},
+           {"configTaken", v.config.taken},
+           {"configRefused", v.config.refused}};
 }
 void from_json(const json& j, Readiness& v) {
   std::int64_t startup = v.startup_budget.count(), period = v.period.count();
@@ -85,6 +98,8 @@ void from_json(const json& j, Readiness& v) {
   read(j, "periodMs", period);
   v.startup_budget = milliseconds{startup};
   v.period = milliseconds{period};
+  read(j, "configTaken", v.config.taken);
+  read(j, "configRefused", v.config.refused);
 }
 
 void to_json(json& j, const Condition& v) {
@@ -112,6 +127,12 @@ void to_json(json& j, const History& v) {
            {"filesDeliveredTo", v.files_delivered_to},
            {"filesHash", v.files_hash},
            {"restartFilesHash", v.restart_files_hash},
+           {"deliveredAt", time_json(v.delivered_at)},
+           {"deliveries", v.deliveries},
+           {"deliveredRun", time_json(v.delivered_run)},
+           {"takenFilesHash", v.taken_files_hash},
+           {"refusedFilesHash", v.refused_files_hash},
+           {"refusedMessage", v.refused_message},
            {"failures", v.failures},
            {"lastFailure", time_json(v.last_failure)},
            {"lastFailureReason", v.last_failure_reason},
@@ -131,6 +152,12 @@ void from_json(const json& j, History& v) {
   read(j, "filesDeliveredTo", v.files_delivered_to);
   read(j, "filesHash", v.files_hash);
   read(j, "restartFilesHash", v.restart_files_hash);
+  v.delivered_at = time_of(j, "deliveredAt");
+  read(j, "deliveries", v.deliveries);
+  v.delivered_run = time_of(j, "deliveredRun");
+  read(j, "takenFilesHash", v.taken_files_hash);
+  read(j, "refusedFilesHash", v.refused_files_hash);
+  read(j, "refusedMessage", v.refused_message);
   read(j, "failures", v.failures);
   v.last_failure = time_of(j, "lastFailure");
   read(j, "lastFailureReason", v.last_failure_reason);

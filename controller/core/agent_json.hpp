@@ -18,6 +18,8 @@ void to_json(nlohmann::json& json, const WorkloadSpec& value);
 void from_json(const nlohmann::json& json, WorkloadSpec& value);
 void to_json(nlohmann::json& json, const VolumeFile& value);
 void from_json(const nlohmann::json& json, VolumeFile& value);
+void to_json(nlohmann::json& json, const FileSet& value);
+void from_json(const nlohmann::json& json, FileSet& value);
 void to_json(nlohmann::json& json, const Readiness& value);
 void from_json(const nlohmann::json& json, Readiness& value);
 void to_json(nlohmann::json& json, const Condition& value);

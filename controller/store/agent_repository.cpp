@@ -2,6 +2,7 @@
 
 #include "controller/core/agent_json.hpp"
 #include "controller/store/agent_row.hpp"
+#include "controller/store/agent_secrets.hpp"
 #include "controller/store/events.hpp"
 #include "controller/store/lease.hpp"
 #include "controller/store/live_streams.hpp"
@@ -21,6 +22,9 @@ bool same_but_for_the_time(json stored, json status) {
   status.erase("observedAt");
   return stored == status;
 }
+
+// What the agent took in last, kept beside "files" for the day it refuses what comes after.
+constexpr const char* kTaken = "files_taken";
 
 Result<void> notify_status(Tx& tx, const AgentId& id) {
   CREEL_TRY([[maybe_unused]] const auto rows, tx.exec("SELECT pg_notify($1, $2)", {kStatusChannel, id}));
@@ -51,6 +55,13 @@ Result<std::optional<AgentRecord>> PgAgentRepository::load(const AgentId& id) {
     CREEL_TRY(const auto text, sealer_.open(sealed, secrets::secret_context(id.str(), "files")));
     CREEL_TRY(desired.files, parse_stored<std::vector<VolumeFile>>(text, "files"));
   }
+  if (!record.history.refused_files_hash.empty() && record.history.refused_files_hash == row.files_hash) {
+    CREEL_TRY(const auto sealed, get_secret(tx, id, kTaken));
+    if (sealed) {
+      CREEL_TRY(const auto text, sealer_.open(*sealed, secrets::secret_context(id.str(), kTaken)));
+      CREEL_TRY(desired.last_good, parse_stored<FileSet>(text, kTaken));
+    }
+  }
   desired.id = row.id;
   desired.owner = row.owner;
   desired.name = std::move(row.name);
@@ -67,6 +78,21 @@ Result<std::optional<AgentRecord>> PgAgentRepository::load(const AgentId& id) {
   desired.restart_files_hash = std::move(row.restart_files_hash);
   desired.readiness = row.readiness;
   return std::optional<AgentRecord>{std::move(record)};
+}
+
+// Keeps the row's files as those the agent takes, if they are still what the row holds.
+Result<void> PgAgentRepository::keep_taken(Tx& tx, const AgentId& id, const std::string& taken) {
+  CREEL_TRY(const auto rows,
+            tx.exec("SELECT restart_files_hash FROM agents WHERE id = $1 AND files_hash = $2 FOR NO KEY UPDATE",
+                    {id, taken}));
+  CREEL_TRY(const auto sealed, get_secret(tx, id, "files"));
+  if (rows.empty() || !sealed) return {};
+  CREEL_TRY(const auto text, sealer_.open(*sealed, secrets::secret_context(id.str(), "files")));
+  FileSet files;
+  CREEL_TRY(files.files, parse_stored<std::vector<VolumeFile>>(text, "files"));
+  files.files_hash = taken;
+  files.restart_files_hash = rows[0].text("restart_files_hash");
+  return put_secret(tx, id, kTaken, sealer_.seal(json(files).dump(), secrets::secret_context(id.str(), kTaken)));
 }
 
 Result<std::vector<AgentId>> PgAgentRepository::list() {
@@ -92,14 +118,17 @@ Result<void> PgAgentRepository::record(const AgentId& id, const AgentStatus& sta
   if (rows.empty()) return Error{ErrorKind::not_found, "no such agent"};
   const json new_status = stored_form(status);
   const json new_history = stored_form(history);
+  const json old_history = json::parse(rows[0].text("history"), nullptr, false);
   const bool changed = !same_but_for_the_time(json::parse(rows[0].text("status"), nullptr, false), new_status) ||
-                       json::parse(rows[0].text("history"), nullptr, false) != new_history;
+                       old_history != new_history;
   if (!changed && events.empty()) return {};
   if (changed) {
     CREEL_TRY([[maybe_unused]] const auto updated,
               tx.exec("UPDATE agent_status SET status = $2, history = $3, term = $4 WHERE agent_id = $1",
                       {id, new_status.dump(), new_history.dump(), term}));
   }
+  if (!history.taken_files_hash.empty() && old_history.value("takenFilesHash", "") != history.taken_files_hash)
+    CREEL_CHECK(keep_taken(tx, id, history.taken_files_hash));
   for (const auto& event : events) CREEL_CHECK(append_event(tx, event));
   if (changed) CREEL_CHECK(notify_status(tx, id));
   return tx.commit();

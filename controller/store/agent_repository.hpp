@@ -30,6 +30,8 @@ class PgAgentRepository : public AgentRepository {
   Result<void> forget(const AgentId& id, std::uint64_t term) override;
 
  private:
+  Result<void> keep_taken(Tx& tx, const AgentId& id, const std::string& taken);
+
   Database& database_;
   const secrets::Sealer& sealer_;
   std::string controller_id_;

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "controller/core/agent.hpp"
+#include "controller/core/ports.hpp"
 #include "controller/core/result.hpp"
 
 namespace creel {
@@ -90,9 +91,9 @@ class Runtime {
                              std::stop_token stop) = 0;
   // Agents for which this controller's labels are found on any container or volume.
   virtual Result<std::vector<AgentId>> list(std::stop_token stop) = 0;
-  // The last lines the workload printed, oldest first (for "why did it exit").
-  virtual Result<std::vector<std::string>> last_lines(const std::string& runtime_id, std::size_t count,
-                                                      std::stop_token stop) = 0;
+  // The last lines the workload printed, from `since` on if it is given, oldest first (for "why did it exit").
+  virtual Result<std::vector<LogLine>> last_lines(const std::string& runtime_id, std::size_t count,
+                                                  std::optional<TimePoint> since, std::stop_token stop) = 0;
 };
 
 }  // namespace creel

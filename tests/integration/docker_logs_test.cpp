@@ -14,9 +14,12 @@ using namespace std::chrono_literals;
 class DockerLogsTest : public test::DockerTest {
  protected:
   std::vector<std::string> seen(const std::string& id) {
-    const auto got = runtime->last_lines(id, 100, {});
+    const auto got = runtime->last_lines(id, 100, {}, {});
     EXPECT_TRUE(got) << got.error().message;
-    return got ? *got : std::vector<std::string>{};
+    std::vector<std::string> texts;
+    if (got)
+      for (const auto& line : *got) texts.push_back(line.text);
+    return texts;
   }
 
   AgentId agent = new_agent_id();

@@ -49,9 +49,12 @@ class DockerRuntimeTest : public test::DockerTest {
   }
 
   std::vector<std::string> lines(const std::string& id, std::size_t count = 100) {
-    const auto got = runtime->last_lines(id, count, {});
+    const auto got = runtime->last_lines(id, count, {}, {});
     EXPECT_TRUE(got) << got.error().message;
-    return got ? *got : std::vector<std::string>{};
+    std::vector<std::string> texts;
+    if (got)
+      for (const auto& line : *got) texts.push_back(line.text);
+    return texts;
   }
 
   bool prints(const std::string& id, const std::string& line) {
@@ -216,7 +219,7 @@ TEST_F(DockerRuntimeTest, NeverTouchesWhatIsNotItsOwn) {
     EXPECT_EQ(result.error().kind, ErrorKind::conflict) << operation.index() << ": " << result.error().message;
     EXPECT_NE(result.error().message.find(other_id), std::string::npos) << result.error().message;
   }
-  EXPECT_FALSE(runtime->last_lines(*theirs, 1, {}));
+  EXPECT_FALSE(runtime->last_lines(*theirs, 1, {}, {}));
   EXPECT_EQ(other.observe(agent, with_state, {}).value().workload.state, ContainerState::running);
   EXPECT_EQ(tree(*theirs, "/state").count("state/a"), 0u);
   EXPECT_TRUE(runtime->list({}).value().empty());

@@ -98,8 +98,8 @@ TEST_F(EngineTls, RunsAnAgentOverTcpWithCertificatesOnBothSides) {
   ASSERT_EQ(observed.workload_presence, Presence::present);
   EXPECT_EQ(observed.workload.state, ContainerState::running);
   EXPECT_TRUE(observed.workload.hardening_ok);
-  ASSERT_TRUE(eventually([&] { return runtime->last_lines(*made, 100, {}).value().size() == 4; }));
-  EXPECT_EQ(runtime->last_lines(*made, 100, {}).value().front(), "/state/settings: from afar");
+  ASSERT_TRUE(eventually([&] { return runtime->last_lines(*made, 100, {}, {}).value().size() == 4; }));
+  EXPECT_EQ(runtime->last_lines(*made, 100, {}, {}).value().front().text, "/state/settings: from afar");
   ASSERT_TRUE(runtime->apply(op::RemoveWorkload{agent, *made, 1}, {}));
   ASSERT_TRUE(runtime->apply(op::RemoveStorage{agent}, {}));
   EXPECT_EQ(look(agent).storage_presence, Presence::absent);

@@ -12,6 +12,7 @@ class MemoryRepository : public AgentRepository {
  public:
   std::map<AgentId, AgentRecord> rows;
   std::vector<Event> events;
+  std::map<AgentId, FileSet> taken;  // what agents took in last
   std::uint64_t term = 1;
   bool away = false;
   int writes = 0;
@@ -20,7 +21,11 @@ class MemoryRepository : public AgentRepository {
     if (away) return gone();
     const auto it = rows.find(id);
     if (it == rows.end()) return std::optional<AgentRecord>{};
-    return std::optional<AgentRecord>{it->second};
+    AgentRecord record = it->second;
+    const auto kept = taken.find(id);
+    if (kept != taken.end() && record.history.refused_files_hash == record.desired.files_hash)
+      record.desired.last_good = kept->second;
+    return std::optional<AgentRecord>{std::move(record)};
   }
   Result<std::vector<AgentId>> list() override {
     if (away) return gone();
@@ -34,6 +39,10 @@ class MemoryRepository : public AgentRepository {
     if (by_term != term) return Error{ErrorKind::conflict, "outdated term", {}, {}};
     const auto it = rows.find(id);
     if (it == rows.end()) return Error{ErrorKind::not_found, "no such row", {}, {}};
+    const DesiredAgent& desired = it->second.desired;
+    if (history.taken_files_hash != it->second.history.taken_files_hash &&
+        history.taken_files_hash == desired.files_hash)
+      taken[id] = {desired.files, desired.files_hash, desired.restart_files_hash};
     it->second.status = status;
     it->second.history = history;
     events.insert(events.end(), added.begin(), added.end());

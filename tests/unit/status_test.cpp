@@ -117,7 +117,8 @@ TEST(Status, KeepsTheTransitionTimeOfAConditionThatDidNotChange) {
 TEST(TellingLine, TakesTheLastLineThatSaysSomethingWithoutTheAgentsSecrets) {
   const std::string token = "0123456789abcdef0123456789abcdef";
   const std::vector<VolumeFile> files{{"config.json", "{\"token\":\"" + token + "\"}", 0600, 1, 1, false}};
-  EXPECT_EQ(telling_line({"first", "bad token " + token, "  "}, files), "bad token [redacted]");
+  EXPECT_EQ(telling_line({{{}, false, "first"}, {{}, false, "bad token " + token}, {{}, false, "  "}}, files),
+            "bad token [redacted]");
   EXPECT_EQ(telling_line({}, files), "");
 }
 

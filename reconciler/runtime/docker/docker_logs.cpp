@@ -36,10 +36,11 @@ bool runs(const ContainerInfo& info) {
 }  // namespace
 
 Result<std::vector<LogLine>> read_tail(Engine& engine, const ContainerInfo& container, std::size_t tail,
-                                       std::stop_token stop) {
+                                       std::optional<TimePoint> since, std::stop_token stop) {
+  const std::int64_t from = since ? std::chrono::nanoseconds{since->time_since_epoch()}.count() : 0;
   std::vector<LogLine> lines;
   CREEL_CHECK(read_log(
-      engine, container, LogQuery{tail, false, 0},
+      engine, container, LogQuery{tail, false, from},
       [&](RawLogLine raw) {
         lines.push_back(std::move(raw.line));
         return true;
@@ -58,7 +59,7 @@ Result<ContainerInfo> DockerLogs::find(const AgentId& id, std::stop_token stop) 
 
 Result<std::vector<LogLine>> DockerLogs::tail(const AgentId& id, std::size_t tail, std::stop_token stop) {
   CREEL_TRY(const ContainerInfo info, find(id, stop));
-  return read_tail(engine_, info, tail, stop);
+  return read_tail(engine_, info, tail, {}, stop);
 }
 
 // Returns once the agent's container runs (true), or is gone (false).

@@ -33,6 +33,6 @@ class DockerLogs : public LogSource {
 // The last lines of a container, oldest first. The engine counts a line longer than 16 KiB as several: then fewer come,
 // and the first may lack its beginning.
 Result<std::vector<LogLine>> read_tail(Engine& engine, const ContainerInfo& container, std::size_t tail,
-                                       std::stop_token stop);
+                                       std::optional<TimePoint> since, std::stop_token stop);
 
 }  // namespace creel::docker

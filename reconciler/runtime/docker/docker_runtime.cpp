@@ -323,15 +323,12 @@ Result<std::vector<AgentId>> DockerRuntime::list(std::stop_token stop) {
   return std::vector<AgentId>{agents.begin(), agents.end()};
 }
 
-Result<std::vector<std::string>> DockerRuntime::last_lines(const std::string& runtime_id, std::size_t count,
-                                                           std::stop_token stop) {
+Result<std::vector<LogLine>> DockerRuntime::last_lines(const std::string& runtime_id, std::size_t count,
+                                                       std::optional<TimePoint> since, std::stop_token stop) {
   CREEL_TRY(const ContainerInfo info, engine_.container_inspect(runtime_id, stop));
   if (label(info.labels, kLabelController) != options_.controller_id)
     return foreign("container", info.name, info.labels);
-  CREEL_TRY(auto lines, read_tail(engine_, info, count, stop));
-  std::vector<std::string> texts;
-  for (auto& line : lines) texts.push_back(std::move(line.text));
-  return texts;
+  return read_tail(engine_, info, count, since, stop);
 }
 
 }  // namespace creel::docker

@@ -41,8 +41,8 @@ class DockerRuntime : public Runtime {
   Result<void> watch(std::function<void()> on_open, std::function<void(const AgentId&)> on_change,
                      std::stop_token stop) override;
   Result<std::vector<AgentId>> list(std::stop_token stop) override;
-  Result<std::vector<std::string>> last_lines(const std::string& runtime_id, std::size_t count,
-                                              std::stop_token stop) override;
+  Result<std::vector<LogLine>> last_lines(const std::string& runtime_id, std::size_t count,
+                                          std::optional<TimePoint> since, std::stop_token stop) override;
 
   // Blocks until no pull of the image is under way; false when `stop` was asked for first.
   bool wait_for_pull(const std::string& image, std::stop_token stop) { return pulls_.wait(image, stop); }

@@ -169,8 +169,9 @@ Result<std::vector<AgentId>> SimRuntime::list(std::stop_token) {
   return std::vector<AgentId>(ids.begin(), ids.end());
 }
 
-Result<std::vector<std::string>> SimRuntime::last_lines(const std::string&, std::size_t, std::stop_token) {
-  return std::vector<std::string>{"last words (simulated)"};
+Result<std::vector<LogLine>> SimRuntime::last_lines(const std::string&, std::size_t, std::optional<TimePoint>,
+                                                    std::stop_token) {
+  return std::vector<LogLine>{{clock_(), false, log_line}};
 }
 
 ProbeAnswer SimRuntime::probe(const std::string& address, const Readiness&, std::stop_token) {

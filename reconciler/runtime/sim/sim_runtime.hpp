@@ -50,6 +50,7 @@ class SimRuntime : public Runtime, public Prober {
   std::map<std::string, std::string> pull_errors;               // failed pulls, until tried again
   bool ready = true;                                            // what gateways answer
   milliseconds ready_after{0};                                  // once the run is so old
+  std::string log_line = "last words (simulated)";              // all that workloads print
   std::vector<std::string> calls;                               // "create 00…aa", in order
   // Asked before each call ("observe", "create", …) which fault it shall meet.
   std::function<SimFault(const std::string& call)> fault;
@@ -63,8 +64,8 @@ class SimRuntime : public Runtime, public Prober {
   Result<void> watch(std::function<void()> on_open, std::function<void(const AgentId&)> on_change,
                      std::stop_token stop) override;
   Result<std::vector<AgentId>> list(std::stop_token stop) override;
-  Result<std::vector<std::string>> last_lines(const std::string& runtime_id, std::size_t count,
-                                              std::stop_token stop) override;
+  Result<std::vector<LogLine>> last_lines(const std::string& runtime_id, std::size_t count,
+                                          std::optional<TimePoint> since, std::stop_token stop) override;
   ProbeAnswer probe(const std::string& address, const Readiness& readiness, std::stop_token stop) override;
 
  private:
