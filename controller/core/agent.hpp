@@ -99,7 +99,7 @@ struct DesiredAgent {
   std::vector<VolumeFile> files;  // these three as in FileSet
   std::string files_hash;
   std::string restart_files_hash;
-  // The files the agent last took in; there once it refused what came after them.
+  // The files the agent last took in; there until it has taken in those above.
   std::optional<FileSet> last_good;
   Readiness readiness;
 };

@@ -55,7 +55,7 @@ Result<std::optional<AgentRecord>> PgAgentRepository::load(const AgentId& id) {
     CREEL_TRY(const auto text, sealer_.open(sealed, secrets::secret_context(id.str(), "files")));
     CREEL_TRY(desired.files, parse_stored<std::vector<VolumeFile>>(text, "files"));
   }
-  if (!record.history.refused_files_hash.empty() && record.history.refused_files_hash == row.files_hash) {
+  if (record.history.taken_files_hash != row.files_hash) {
     CREEL_TRY(const auto sealed, get_secret(tx, id, kTaken));
     if (sealed) {
       CREEL_TRY(const auto text, sealer_.open(*sealed, secrets::secret_context(id.str(), kTaken)));

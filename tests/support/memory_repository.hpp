@@ -23,7 +23,7 @@ class MemoryRepository : public AgentRepository {
     if (it == rows.end()) return std::optional<AgentRecord>{};
     AgentRecord record = it->second;
     const auto kept = taken.find(id);
-    if (kept != taken.end() && record.history.refused_files_hash == record.desired.files_hash)
+    if (kept != taken.end() && record.history.taken_files_hash != record.desired.files_hash)
       record.desired.last_good = kept->second;
     return std::optional<AgentRecord>{std::move(record)};
   }
