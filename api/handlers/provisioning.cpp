@@ -8,6 +8,7 @@
 #include "api/error.hpp"
 #include "api/handlers/support.hpp"
 #include "api/view.hpp"
+#include "controller/secrets/device_key.hpp"
 #include "controller/store/idempotency.hpp"
 #include "controller/store/live_streams.hpp"
 
@@ -41,6 +42,7 @@ Result<void> insert(store::Tx& tx, store::AgentRow& row, const AgentWish& wish, 
                     int limit) {
   std::map<std::string, std::string> secrets = wish.secrets;
   secrets["gateway_token"] = random_hex(32);
+  secrets["device_key"] = secrets::DeviceKey::make_seed();
   CREEL_TRY(const std::string files, render_row(row, *wish.tmpl, wish.config, secrets, deps));
   CREEL_CHECK(store::insert_agent(tx, row, limit));
   for (const auto& [name, value] : secrets) CREEL_CHECK(seal_secret(tx, row.id, name, value, deps.sealer));

@@ -6,6 +6,7 @@
 #include "api/error.hpp"
 #include "controller/core/agent_json.hpp"
 #include "controller/core/spec_hash.hpp"
+#include "controller/secrets/device_key.hpp"
 #include "controller/store/agent_secrets.hpp"
 #include "controller/store/events.hpp"
 
@@ -46,6 +47,12 @@ Result<std::string> render_row(store::AgentRow& row, const Template& tmpl, const
   input.resources = deps.plans.of_user(row.tier).resources;
   input.config = config;
   input.secrets = secrets;
+  if (const auto seed = input.secrets.extract("device_key"); !seed.empty()) {
+    CREEL_TRY(const auto device, secrets::DeviceKey::from_seed(seed.mapped()));
+    input.secrets["device_id"] = device.id();
+    input.secrets["device_public_key"] = device.public_key();
+    input.secrets["device_token"] = device.token();
+  }
   CREEL_TRY(Rendered rendered, render(tmpl, input));
   row.spec = std::move(rendered.spec);
   row.spec_hash = spec_hash(row.spec);
@@ -89,7 +96,11 @@ Result<void> render_again(store::Tx& tx, store::AgentRow& row, const Deps& deps)
                  {},
                  "TEMPLATE_MISSING"};
   CREEL_TRY(const auto config, open_secret(tx, row.id, "config", deps.sealer));
-  CREEL_TRY(const auto secrets, open_secrets(tx, row.id, deps.sealer));
+  CREEL_TRY(auto secrets, open_secrets(tx, row.id, deps.sealer));
+  if (!secrets.contains("device_key")) {  // the agent was made before there were any
+    secrets["device_key"] = secrets::DeviceKey::make_seed();
+    CREEL_CHECK(seal_secret(tx, row.id, "device_key", secrets["device_key"], deps.sealer));
+  }
   CREEL_TRY(const std::string files, render_row(row, *tmpl, config.value_or(""), secrets, deps));
   CREEL_CHECK(seal_secret(tx, row.id, "files", files, deps.sealer));
   return store::save_wish(tx, row);

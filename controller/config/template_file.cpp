@@ -327,13 +327,14 @@ bool read_files(const Fields& fields, Template& tmpl) {
   std::set<std::string> seen = {tmpl.config_path};
   for (const auto& node : *list) {
     const std::string prefix = "files[" + std::to_string(tmpl.files.size()) + "]";
-    const Fields entry{fields.file(), node, prefix, {"path", "mode", "restart", "content"}};
+    const Fields entry{fields.file(), node, prefix, {"path", "mode", "restart", "merge", "content"}};
     TemplateFile file;
     file.path = entry.required_text("path");
     if (!clean_relative(file.path)) entry.refuse("path", "must be a path inside state_dir, without ..");
     if (!seen.insert(file.path).second) entry.refuse("path", "\"" + file.path + "\" is written twice");
     file.mode = file_mode(entry, "mode");
     file.restart = entry.boolean("restart", false);
+    file.merge = entry.boolean("merge", false);
     file.content = entry.text("content");
     if (const auto problem = placeholder_problem(file.content, Secrets::allowed); !problem.empty())
       entry.refuse("content", problem);
@@ -400,6 +401,8 @@ Result<void> check_rendering(const Template& tmpl, const std::string& folder) {
     for (const ConfigPart& part : tmpl.config_when)
       for (const auto& name : part.secrets)
         if (complete) input.secrets[name] = "0";
+    for (const char* name : {"device_id", "device_public_key", "device_token"})
+      if (complete) input.secrets[name] = "0";
     if (auto rendered = render(tmpl, input); !rendered) {
       return invalid(rendered.error().field,
                      folder + "/template.yaml: it cannot be rendered: " + rendered.error().message);

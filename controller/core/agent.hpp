@@ -54,6 +54,9 @@ struct VolumeFile {
   int uid = 1000;
   int gid = 1000;
   bool restart = false;  // the agent reads it only at start: a change needs a restart
+  // A JSON object that the agent writes too: of `content`, members that the file in the volume lacks are added to it,
+  // and nothing else of it is changed.
+  bool merge = false;
   bool operator==(const VolumeFile&) const = default;
 };
 

@@ -65,6 +65,7 @@ void from_json(const json& j, WorkloadSpec& v) {
 void to_json(json& j, const VolumeFile& v) {
   j = json{{"path", v.path}, {"content", v.content}, {"mode", v.mode},
            {"uid", v.uid},   {"gid", v.gid},         {"restart", v.restart}};
+  if (v.merge) j["merge"] = true;  // only then: the hash of every other file stays what it was
 }
 void from_json(const json& j, VolumeFile& v) {
   read(j, "path", v.path);
@@ -73,6 +74,7 @@ void from_json(const json& j, VolumeFile& v) {
   read(j, "uid", v.uid);
   read(j, "gid", v.gid);
   read(j, "restart", v.restart);
+  read(j, "merge", v.merge);
 }
 
 void to_json(json& j, const FileSet& v) {

@@ -306,7 +306,11 @@ Result<Rendered> render(const Template& tmpl, const RenderInput& input) {
   }
   for (const auto& file : tmpl.files) {
     CREEL_TRY(auto content, fill_file(file, secret));
+    if (file.merge && content.empty()) continue;
+    if (file.merge && !Json::parse(content, nullptr, /*allow_exceptions=*/false).is_object())
+      return invalid("files", "The file " + file.path + " is to be merged and is not a JSON object");
     add_file(file.path, std::move(content), file.mode, file.restart);
+    result.files.back().merge = file.merge;
   }
   return result;
 }

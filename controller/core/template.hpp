@@ -23,6 +23,7 @@ struct TemplateFile {
   std::string content;  // with placeholders
   int mode = 0600;
   bool restart = false;
+  bool merge = false;  // see VolumeFile; left out when no line of it is left
 };
 
 // A part of the configuration that is merged over the rest when every one of `secrets` is set.

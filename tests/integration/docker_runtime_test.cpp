@@ -226,6 +226,39 @@ TEST_F(DockerRuntimeTest, NeverTouchesWhatIsNotItsOwn) {
   clean(other_id);
 }
 
+TEST_F(DockerRuntimeTest, AddsToAFileThatTheAgentWritesTooAndTakesNothingFromIt) {
+  auto ours = VolumeFile{"devices/paired.json", R"({"creel":{"key":1}})", 0600, 1000, 1000, false, true};
+  const auto read = [&](const std::string& id) {
+    return nlohmann::json::parse(tree(id, "/state/devices")["devices/paired.json"].content, nullptr, false);
+  };
+  // A volume that has it not: as it is. Delivered again, nothing is written.
+  auto create = creation(agent, spec({"sleep"}));
+  create.files = {ours};
+  const auto id = runtime->apply(create, {});
+  ASSERT_TRUE(id) << id.error().message;
+  EXPECT_EQ(read(*id), nlohmann::json::parse(ours.content));
+  const op::DeliverFiles again{agent, *id, "/state", {ours}};
+  ASSERT_TRUE(runtime->apply(again, {}));
+
+  // The agent has changed our entry and added others.
+  const std::string owners = R"({"creel":{"key":1,"lastUsed":7},"phone":{"key":2}})";
+  ASSERT_TRUE(runtime->apply(
+      op::DeliverFiles{agent, *id, "/state", {{"devices/paired.json", owners, 0600, 1000, 1000, false}}}, {}));
+  ASSERT_TRUE(runtime->apply(again, {}));
+  EXPECT_EQ(read(*id), nlohmann::json::parse(owners));
+
+  // An old volume is put back, in which it was not yet.
+  ASSERT_TRUE(runtime->apply(
+      op::DeliverFiles{
+          agent, *id, "/state", {{"devices/paired.json", R"({"phone":{"key":2}})", 0600, 1000, 1000, false}}},
+      {}));
+  ASSERT_TRUE(runtime->apply(again, {}));
+  EXPECT_EQ(read(*id), nlohmann::json::parse(R"({"creel":{"key":1},"phone":{"key":2}})"));
+  const Entry entry = tree(*id, "/state/devices")["devices/paired.json"];
+  EXPECT_EQ(entry.mode, 0600);
+  EXPECT_EQ(entry.uid, 1000);
+}
+
 TEST_F(DockerRuntimeTest, AnotherAgentsContainerIsNotThisAgents) {
   const std::string id = run(agent, {"sleep"});
   const auto stopped = runtime->apply(op::StopWorkload{new_agent_id(), id, 1}, {});

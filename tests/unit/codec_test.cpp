@@ -410,5 +410,14 @@ TEST(LineSplitter, EndsWhenToldAndAtALineWithoutEnd) {
   EXPECT_FALSE(endless.push("x", take));
 }
 
+TEST(Codec, AddsOnlyTheMembersThatAFileLacks) {
+  using nlohmann::json;
+  const auto merged = merge_members(R"({"a":{"own":1},"b":2})", R"({"a":{"ours":1},"c":3})");
+  ASSERT_TRUE(merged);
+  EXPECT_EQ(json::parse(*merged), json::parse(R"({"a":{"own":1},"b":2,"c":3})"));
+  EXPECT_FALSE(merge_members(R"({"c":9})", R"({"c":3})")) << "nothing lacks";
+  for (const char* odd : {"", "[]", "{\"a\":", "null"}) EXPECT_EQ(merge_members(odd, "{\"c\":3}"), "{\"c\":3}") << odd;
+}
+
 }  // namespace
 }  // namespace creel::docker

@@ -122,6 +122,23 @@ TEST(Delivery, NothingToDeliverIsAnEmptyArchive) {
   EXPECT_EQ(delivery_archive({}, std::nullopt, 0).value(), std::string(1024, '\0'));
 }
 
+TEST(Tar, GivesTheContentOfItsFirstFile) {
+  TarWriter plain{0};
+  plain.file("paired.json", "{}", 0600, {1, 1});
+  EXPECT_EQ(first_file(plain.finish()), "{}");
+  TarWriter named{0};
+  named.file(std::string(150, 'n'), "with a pax record", 0600, {1, 1});
+  EXPECT_EQ(first_file(named.finish()), "with a pax record");
+  TarWriter folder{0};
+  folder.directory("devices/", 0700, {1, 1});
+  EXPECT_EQ(first_file(folder.finish()), std::nullopt);
+  TarWriter cut{0};
+  cut.file("a", std::string(2000, 'x'), 0600, {1, 1});
+  EXPECT_EQ(first_file(cut.finish().substr(0, 1500)), std::nullopt);
+  EXPECT_EQ(first_file(""), std::nullopt);
+  EXPECT_EQ(first_file(std::string(600, '\x80')), std::nullopt);
+}
+
 TEST(Tar, WritesLongNamesLargeOwnersAndBinaryContents) {
   const std::string deep = std::string(120, 'd') + "/" + std::string(90, 'f');
   std::string binary(1025, '\0');

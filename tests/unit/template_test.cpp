@@ -40,6 +40,25 @@ RenderInput input() {
 
 Json config_of(const Rendered& rendered) { return Json::parse(rendered.files.at(0).content); }
 
+TEST(Template, RendersAFileToBeMergedOnlyWhenItsSecretsAreSet) {
+  Template tmpl = example();
+  tmpl.files = {
+      {"paired.json", R"({"${secret.device_id}": {"key": "${secret.device_public_key}"}})", 0600, false, true}};
+  auto rendered = render(tmpl, input());
+  ASSERT_TRUE(rendered) << rendered.error().message;
+  EXPECT_EQ(rendered->files.size(), 1u);
+  RenderInput with = input();
+  with.secrets["device_id"] = "d";
+  with.secrets["device_public_key"] = "p";
+  rendered = render(tmpl, with);
+  ASSERT_TRUE(rendered) << rendered.error().message;
+  ASSERT_EQ(rendered->files.size(), 2u);
+  EXPECT_TRUE(rendered->files[1].merge);
+  EXPECT_EQ(Json::parse(rendered->files[1].content), Json::parse(R"({"d": {"key": "p"}})"));
+  tmpl.files[0].content = "no object";
+  EXPECT_FALSE(render(tmpl, with));
+}
+
 TEST(Template, RendersWorkloadAndFiles) {
   const auto rendered = render(example(), input());
   ASSERT_TRUE(rendered) << rendered.error().message;

@@ -440,4 +440,15 @@ Result<bool> LineSplitter::push(std::string_view bytes, const std::function<Resu
   return true;
 }
 
+std::optional<std::string> merge_members(const std::string& there, const std::string& ours) {
+  json merged = json::parse(there, nullptr, /*allow_exceptions=*/false);
+  if (!merged.is_object()) return ours;
+  const json more = json::parse(ours, nullptr, /*allow_exceptions=*/false);
+  const std::size_t before = merged.size();
+  if (more.is_object())
+    for (const auto& [name, value] : more.items()) merged.emplace(name, value);
+  if (merged.size() == before) return std::nullopt;
+  return merged.dump(2, ' ', false, json::error_handler_t::replace) + "\n";
+}
+
 }  // namespace creel::docker

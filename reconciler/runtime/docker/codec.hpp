@@ -82,4 +82,8 @@ class LineSplitter {
   std::string buffer_;
 };
 
+// `there` with the members of the object `ours` that it lacks; nullopt when it lacks none. What is no JSON object is
+// replaced: whoever wrote it reads it as empty.
+std::optional<std::string> merge_members(const std::string& there, const std::string& ours);
+
 }  // namespace creel::docker

@@ -18,6 +18,7 @@ using std::chrono::seconds;
 namespace {
 
 constexpr std::chrono::milliseconds kRemovalDeadline{60'000};
+constexpr std::size_t kMergedMax = 4u << 20;  // of a file to be merged: a larger one is replaced
 
 std::int64_t now_seconds() { return std::chrono::duration_cast<seconds>(system_now().time_since_epoch()).count(); }
 
@@ -207,8 +208,9 @@ Result<void> DockerRuntime::deliver(const std::string& runtime_id, const std::st
     root = parse_owner(*user);
     if (!root && !files.empty()) root = Owner{files.front().uid, files.front().gid};
   }
-  if (files.empty() && !root) return {};
-  CREEL_TRY(std::string archive, delivery_archive(files, root, now_seconds()));
+  CREEL_TRY(const auto merged, merge(runtime_id, state_dir, files, stop));
+  if (merged.empty() && !root) return {};
+  CREEL_TRY(std::string archive, delivery_archive(merged, root, now_seconds()));
   CREEL_CHECK(engine_.archive_put(runtime_id, state_dir, std::move(archive), stop));
   if (!root) return {};
   // The engine sets the owner before the mode: where the mode is right, so is the owner.
@@ -217,6 +219,34 @@ Result<void> DockerRuntime::deliver(const std::string& runtime_id, const std::st
     return Error{ErrorKind::failed, "the engine did not give the agent's volume to its user"};
   }
   return {};
+}
+
+// What of `files` is to be written: those that the agent writes too with what it wrote, or not at all when nothing of
+// ours is missing there.
+Result<std::vector<VolumeFile>> DockerRuntime::merge(const std::string& runtime_id, const std::string& state_dir,
+                                                     const std::vector<VolumeFile>& files, std::stop_token stop) {
+  std::vector<VolumeFile> merged;
+  for (const auto& file : files) {
+    if (!file.merge) {
+      merged.push_back(file);
+      continue;
+    }
+    std::string archive;
+    const auto got = engine_.archive_get(
+        runtime_id, state_dir + "/" + file.path,
+        [&archive](std::string_view piece) {
+          archive += piece;
+          return archive.size() <= kMergedMax;
+        },
+        stop);
+    if (!got && !is(got.error(), ErrorKind::not_found)) return got.error();
+    const auto there = got ? first_file(archive) : std::nullopt;
+    if (auto content = merge_members(there.value_or(""), file.content)) {
+      merged.push_back(file);
+      merged.back().content = std::move(*content);
+    }
+  }
+  return merged;
 }
 
 Result<std::string> DockerRuntime::carry_out(const op::DeliverFiles& operation, std::stop_token stop) {

@@ -60,6 +60,8 @@ class DockerRuntime : public Runtime {
   // The container of that engine id, if its labels are ours.
   Result<ContainerInfo> own_container(const AgentId& agent, const std::string& runtime_id, std::stop_token stop);
   Result<std::string> create_or_find(const op::CreateWorkload& operation, std::stop_token stop);
+  Result<std::vector<VolumeFile>> merge(const std::string& runtime_id, const std::string& state_dir,
+                                        const std::vector<VolumeFile>& files, std::stop_token stop);
   Result<void> deliver(const std::string& runtime_id, const std::string& state_dir,
                        const std::vector<VolumeFile>& files, const std::string* root_owner, std::stop_token stop);
   Result<void> unpause(const ContainerInfo& info, std::stop_token stop);

@@ -109,6 +109,25 @@ Result<void> check_path(const std::string& path) {
 
 }  // namespace
 
+std::optional<std::string> first_file(std::string_view archive) {
+  while (archive.size() >= kBlock) {
+    std::uint64_t size = 0;
+    for (const char c : archive.substr(124, 12)) {
+      if (c >= '0' && c <= '7')
+        size = size << 3 | static_cast<std::uint64_t>(c - '0');
+      else if (c != ' ' && c != '\0')
+        return std::nullopt;  // more than octal digits can say: no file of ours
+    }
+    const char type = archive[156];
+    archive.remove_prefix(kBlock);
+    if (size > archive.size()) return std::nullopt;
+    if (type == '0' || type == '\0') return std::string{archive.substr(0, size)};
+    if (type != 'x' && type != 'g') return std::nullopt;  // pax records stand before what they are about
+    archive.remove_prefix(std::min(archive.size(), (size + kBlock - 1) / kBlock * kBlock));
+  }
+  return std::nullopt;
+}
+
 // The engine unpacks a regular file by truncating and filling it, so that a reader could see half of it. So the content
 // arrives under a hidden name, and an archive entry "hard link" then gives the complete file its final name: for a link
 // the engine removes the old name and links the new one. A reader holds the old file, or finds the whole new one, or

@@ -37,6 +37,9 @@ class TarWriter {
   std::string out_;
 };
 
+// The content of the archive's first entry when that is a regular file; nullopt: it is something else, or incomplete.
+std::optional<std::string> first_file(std::string_view archive);
+
 // Name under which file contents arrive; an empty file of that name stays in the volume's root.
 inline constexpr const char* kDeliveryName = ".creel-delivery";
 
