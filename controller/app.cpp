@@ -18,6 +18,7 @@
 #include "controller/config/template_file.hpp"
 #include "controller/embedded_postgres.hpp"
 #include "controller/gateway/gateway.hpp"
+#include "controller/gateway/operator.hpp"
 #include "controller/http/client.hpp"
 #include "controller/jobs/job.hpp"
 #include "controller/logging.hpp"
@@ -72,6 +73,7 @@ class App {
     if (verify_pool_) verify_pool_->join();
     if (pool_) pool_->join();
     server_.reset();
+    operator_.reset();
     http_.reset();  // cancels what is still under way, before what its callbacks use goes
     database_.reset();
     if (postgres_)
@@ -100,6 +102,7 @@ class App {
   std::unique_ptr<store::PgAgentRepository> repository_;
   std::unique_ptr<http::Client> http_;
   std::unique_ptr<gateway::Gateways> gateways_;
+  std::unique_ptr<gateway::Operator> operator_;
   std::unique_ptr<docker::Engine> engine_;
   std::unique_ptr<docker::DockerRuntime> runtime_;
   std::unique_ptr<docker::DockerLogs> logs_;
@@ -160,6 +163,7 @@ Result<void> App::open_store() {
 Result<void> App::open_engine() {
   http_ = std::make_unique<http::Client>();
   gateways_ = std::make_unique<gateway::Gateways>(*http_);
+  operator_ = std::make_unique<gateway::Operator>(*http_);
   docker::EngineOptions options;
   options.docker_host = config_.docker_host;
   options.tls_dir = config_.docker_cert_path;

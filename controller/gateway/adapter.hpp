@@ -24,6 +24,8 @@ extern const Adapter kReference;
 
 // POST /v1/chat/completions with one user message; `model` is the name the gateway wants to be called by.
 http::Request openai_chat_request(const ChatRequest& chat, std::string_view model);
+// The session key as the header x-openclaw-session-key carries it, and as the gateway therefore knows it.
+std::string session_header(std::string_view key);
 Result<ChatReply> openai_chat_reply(const http::Response& response, const std::string& token);
 
 // One line of at most 300 bytes without control characters, `token` struck out; never cut inside a UTF-8 character.

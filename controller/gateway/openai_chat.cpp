@@ -1,6 +1,7 @@
 #include <nlohmann/json.hpp>
 
 #include "controller/gateway/adapter.hpp"
+#include "controller/gateway/json.hpp"
 
 namespace creel::gateway {
 namespace {
@@ -10,31 +11,13 @@ using Json = nlohmann::json;
 constexpr std::size_t kMaxReason = 300;
 constexpr std::size_t kMaxReply = 8u << 20;
 
-// The member, or null: never throws, whatever `json` is.
-const Json& member(const Json& json, const char* name) {
-  static const Json none;
-  if (!json.is_object()) return none;
-  const auto found = json.find(name);
-  return found == json.end() ? none : *found;
-}
-
-std::string text(const Json& json) { return json.is_string() ? json.get<std::string>() : std::string{}; }
-
 Error failed(std::string message) { return Error{ErrorKind::failed, std::move(message), {}, {}}; }
 
-// `content` is a string, or a list of parts of which the text ones count.
-std::string content_text(const Json& content) {
-  if (!content.is_array()) return text(content);
-  std::string joined;
-  for (const auto& part : content) {
-    if (text(member(part, "type")) == "text") joined += text(member(part, "text"));
-  }
-  return joined;
-}
+}  // namespace
 
 // A header holds visible ASCII: anything else, line breaks above all, is percent-encoded, so that each key stays a key
 // of its own. An ordinary key ("topic:general") is sent as it is.
-std::string header_value(std::string_view key) {
+std::string session_header(std::string_view key) {
   static constexpr char kHex[] = "0123456789ABCDEF";
   std::string value;
   for (const char c : key) {
@@ -48,8 +31,6 @@ std::string header_value(std::string_view key) {
   return value;
 }
 
-}  // namespace
-
 http::Request openai_chat_request(const ChatRequest& chat, std::string_view model) {
   const Json body = {{"model", model}, {"messages", Json::array({{{"role", "user"}, {"content", chat.message}}})}};
   http::Request request;
@@ -57,7 +38,7 @@ http::Request openai_chat_request(const ChatRequest& chat, std::string_view mode
   request.url = "http://" + chat.address + "/v1/chat/completions";
   request.headers = {{"authorization", "Bearer " + chat.token},
                      {"content-type", "application/json"},
-                     {"x-openclaw-session-key", header_value(chat.session_key)}};
+                     {"x-openclaw-session-key", session_header(chat.session_key)}};
   request.body = body.dump(-1, ' ', false, Json::error_handler_t::replace);
   request.deadline = chat.deadline;
   request.max_body = kMaxReply;

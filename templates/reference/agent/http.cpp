@@ -105,6 +105,7 @@ int parse_head(Slice head, Request& out) {
   size_t path = 0;
   while (path < target.size && target.data[path] != '?') ++path;
   out.path = target.first(path);
+  out.query = target.from(path + 1);
 
   bool has_host = false, has_length = false, has_coding = false, has_authorization = false, close = false, keep = false;
   while (rest.size > 2) {

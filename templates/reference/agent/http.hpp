@@ -13,6 +13,7 @@ constexpr size_t largest_body = 2 * 1024 * 1024;
 // Its slices look into the bytes it was parsed from.
 struct Request {
   Slice method, path;
+  Slice query;  // what follows the question mark
   Slice bearer, session_key;
   bool has_session_key = false;
   bool keep_alive = true;

@@ -82,6 +82,7 @@ class Agent {
   void refuse(Connection& c, int status);
   void send_pending(Connection& c);
   void handle(Connection& c, const Request& request, Slice body);
+  void messages(Connection& c, const Request& request);
   void chat(Connection& c, const Request& request, Slice body);
   void fail_request(Connection& c, const Request& request, int status, Slice message, Slice extra = {});
   void log_refused(int status, Slice method, Slice path, Slice message);
@@ -511,7 +512,8 @@ void Agent::handle(Connection& c, const Request& request, Slice body) {
   const bool live_route = is("/healthz") || is("/health");
   const bool ready_route = is("/readyz") || is("/ready");
   const bool chat_route = is("/v1/chat/completions");
-  if (!live_route && !ready_route && !chat_route && !is("/v1/sessions")) {
+  const bool messages_route = is("/v1/messages");
+  if (!live_route && !ready_route && !chat_route && !messages_route && !is("/v1/sessions") && !is("/v1/status")) {
     fail_request(c, request, 404, "Not found");
   } else if (!(request.method == (chat_route ? Slice("POST") : Slice("GET")))) {
     fail_request(c, request, 405, "Method not allowed",
@@ -535,9 +537,17 @@ void Agent::handle(Connection& c, const Request& request, Slice body) {
     fail_request(c, request, 401, "Unauthorized", "WWW-Authenticate: Bearer\r\n");
   } else if (chat_route) {
     chat(c, request, body);
+  } else if (messages_route) {
+    messages(c, request);
   } else {
     Text answer;
-    sessions_.list(answer);
+    if (is("/v1/status")) {
+      add_json_string(answer.add("{\"version\":\"1\",\"name\":"), config_.name);
+      add_json_string(answer.add(",\"model\":"), config_.model.size() ? config_.model.slice() : Slice("reference"));
+      answer.add(",\"uptimeMs\":").add_number(now_ - started_).add('}');
+    } else {
+      sessions_.list(answer);
+    }
     add_response(c.out, 200, "application/json", answer, request.keep_alive);
   }
 }
@@ -569,6 +579,28 @@ bool last_user_message(const Json& json, const JsonNode* messages, Text& out, Sl
   }
   why = "there is no user message with text";
   return out.size() != 0;
+}
+
+// ?limit=N, 1 to 1000.
+void Agent::messages(Connection& c, const Request& request) {
+  if (!request.has_session_key || !Sessions::valid_key(request.session_key))
+    return fail_request(c, request, 400, "The header x-openclaw-session-key must name a session");
+  long long limit = 200;
+  if (request.query.size != 0) {
+    limit = 0;
+    const Slice digits = request.query.starts_with("limit=") ? request.query.from(6) : Slice();
+    for (size_t i = 0; i < digits.size && limit >= 0 && limit <= 1000; ++i)
+      limit = digits.data[i] >= '0' && digits.data[i] <= '9' ? limit * 10 + (digits.data[i] - '0') : -1;
+  }
+  if (limit < 1 || limit > 1000) return fail_request(c, request, 400, "limit must be a number from 1 to 1000");
+  Text answer;
+  const int problem = sessions_.messages(request.session_key, static_cast<size_t>(limit), answer);
+  if (problem != 0) {
+    Text message;
+    message.add("The session cannot be read: ").add(Slice::of(strerror(problem)));
+    return fail_request(c, request, 500, message);
+  }
+  add_response(c.out, 200, "application/json", answer, request.keep_alive);
 }
 
 void Agent::chat(Connection& c, const Request& request, Slice body) {

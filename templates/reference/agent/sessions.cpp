@@ -16,6 +16,7 @@ constexpr size_t longest_name = 240;   // a file name has at most 255 bytes
 constexpr size_t most_counted = 4096;  // sessions whose counts are remembered
 constexpr size_t most_listed = 1000;
 constexpr size_t most_considered = 20000;
+constexpr off_t most_answered = 8 << 20;  // bytes of one session's messages
 constexpr Slice suffix = ".jsonl";
 constexpr Slice user_line = "{\"role\":\"user\",";
 
@@ -205,6 +206,63 @@ int Sessions::append(Slice key, Slice question, Slice answer) {
   known.size += static_cast<off_t>(lines.size());
   known.users += 1;
   known.lines += 2;
+  return 0;
+}
+
+int Sessions::messages(Slice key, size_t limit, Text& out) {
+  Text name, lines;
+  add_file_name(name, key);
+  out.add("{\"messages\":[");
+  const File folder(open(folder_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (folder.fd < 0 && errno != ENOENT) return errno;
+  const File file(folder.fd < 0 ? -1 : openat(folder.fd, name.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+  if (folder.fd >= 0 && file.fd < 0 && errno != ENOENT) return errno;
+  struct stat status = {};
+  if (file.fd >= 0 && fstat(file.fd, &status) != 0) return errno;
+  // Backwards, until there are lines enough or as many bytes as an answer may have.
+  static char piece[64 * 1024];
+  off_t from = status.st_size, end = status.st_size;
+  size_t found = 0;
+  while (from > 0 && found <= limit && end - from < most_answered) {
+    const off_t begin = from > static_cast<off_t>(sizeof piece) ? from - static_cast<off_t>(sizeof piece) : 0;
+    const ssize_t n = pread(file.fd, piece, static_cast<size_t>(from - begin), begin);
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) return n < 0 ? errno : EIO;
+    ssize_t i = n;
+    while (i > 0 && found <= limit)
+      if (piece[--i] == '\n') ++found;
+    // The newline before the first line wanted; a line cut short by a crash is not one yet.
+    from = found > limit ? begin + i + 1 : begin;
+    if (found > limit) break;
+  }
+  if (from > 0 && found <= limit) {  // in the midst of a line
+    ssize_t n;
+    while ((n = pread(file.fd, piece, sizeof piece, from)) > 0) {
+      const char* newline = static_cast<const char*>(memchr(piece, '\n', static_cast<size_t>(n)));
+      from += newline ? newline - piece + 1 : n;
+      if (newline) break;
+    }
+  }
+  for (off_t at = from; at < end;) {
+    const ssize_t n = pread(file.fd, piece, sizeof piece, at);
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) break;
+    lines.add(Slice(piece, static_cast<size_t>(n)));
+    at += n;
+  }
+  bool first = true;
+  for (Slice rest = lines; rest.size != 0;) {
+    const char* newline = static_cast<const char*>(memchr(rest.data, '\n', rest.size));
+    if (newline == nullptr) break;
+    const size_t size = static_cast<size_t>(newline - rest.data);
+    if (size > 1) {
+      if (!first) out.add(',');
+      first = false;
+      out.add(rest.first(size));  // a line is JSON as it stands
+    }
+    rest = rest.from(size + 1);
+  }
+  out.add("]}");
   return 0;
 }
 

@@ -33,6 +33,9 @@ class Sessions {
   // {"sessions":[{"key","messages","updatedAt"}…],"total":n}: the newest 1,000, newest first, updatedAt in ms since
   // 1970.
   void list(Text& out);
+  // {"messages":[…]}: the last `limit` lines of the session, the oldest first; none for a session there is not. 0 or an
+  // errno.
+  int messages(Slice key, size_t limit, Text& out);
 
  private:
   struct Entry {

@@ -195,6 +195,36 @@ class Serving(Case):
             self.assertIn(line['level'], ('info', 'warn', 'error'))
             self.assertRegex(line['time'], r'^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$')
 
+    def test_it_tells_its_state(self):
+        a = self.agent()
+        status, answer = a.json('GET', '/v1/status')
+        self.assertEqual((status, answer['version'], answer['name'], answer['model']), (200, '1', 'tester', 'reference/echo'))
+        self.assertGreaterEqual(answer['uptimeMs'], 0)
+        self.assertEqual(a.json('GET', '/v1/status', token=None)[0], 401)
+
+    def test_it_tells_what_was_said_in_a_session(self):
+        a = self.agent()
+        session = {'x-openclaw-session-key': 'topic:x'}
+        self.assertEqual(a.json('GET', '/v1/messages', headers=session), (200, {'messages': []}))
+        for i in range(150):
+            a.chat(f'{i} \u00e4 "quoted" ' + 'long ' * 300, 'topic:x')
+        a.chat('elsewhere', 'topic:y')
+        status, answer = a.json('GET', '/v1/messages?limit=3', headers=session)
+        self.assertEqual((status, [m['role'] for m in answer['messages']]), (200, ['assistant', 'user', 'assistant']))
+        self.assertTrue(answer['messages'][1]['content'].startswith('149 \u00e4 "quoted" long'))
+        self.assertRegex(answer['messages'][0]['timestamp'], r'^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$')
+        messages = a.json('GET', '/v1/messages?limit=1000', headers=session)[1]['messages']
+        self.assertEqual([m['content'].split()[0] for m in messages], [w for i in range(150) for w in (str(i), f'ECHO({i + 1}):')])
+        self.assertEqual(len(a.json('GET', '/v1/messages', headers=session)[1]['messages']), 200)
+        # A line cut short by a crash was never said.
+        with open(a.state / 'agents/main/sessions/topic%3Ax.jsonl', 'a') as f:
+            f.write('{"role":"user","content":"ha')
+        self.assertEqual(a.json('GET', '/v1/messages?limit=1000', headers=session)[1]['messages'], messages)
+        for path in ('/v1/messages?limit=0', '/v1/messages?limit=1001', '/v1/messages?limit=x', '/v1/messages?x=1'):
+            self.assertEqual(a.json('GET', path, headers=session)[0], 400, path)
+        self.assertEqual(a.json('GET', '/v1/messages')[0], 400)
+        self.assertEqual(a.json('GET', '/v1/messages', headers=session, token=None)[0], 401)
+
     def test_keep_alive_and_pipelining(self):
         a = self.agent()
         c = a.connect()
