@@ -12,6 +12,7 @@ struct Name {
   const char* operator()(const op::RestartWorkload&) const { return "restart"; }
   const char* operator()(const op::RemoveWorkload&) const { return "remove"; }
   const char* operator()(const op::RemoveStorage&) const { return "remove-volume"; }
+  const char* operator()(const op::ClearStorage&) const { return "clear-memory"; }
 };
 
 }  // namespace

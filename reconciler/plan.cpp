@@ -13,6 +13,14 @@ bool restart_pending(const DesiredAgent& desired, const History& history) {
 bool repair_pending(const DesiredAgent& desired, const History& history) {
   return desired.repair_wish > history.repair_done;
 }
+bool reset_pending(const DesiredAgent& desired, const History& history) {
+  return desired.reset_wish > history.reset_done;
+}
+bool has_process(const Observed& observed) {
+  if (observed.workload_presence != Presence::present) return false;
+  const ContainerState state = observed.workload.state;
+  return state == ContainerState::running || state == ContainerState::restarting || state == ContainerState::paused;
+}
 
 op::CreateWorkload create_op(const DesiredAgent& desired) {
   return {desired.id, desired.spec, desired.spec_hash, desired.generation, desired.files};
@@ -203,6 +211,37 @@ Plan plan_running(const DesiredAgent& desired, const Observed& observed, const H
   return {};
 }
 
+Plan plan_wanted(const DesiredAgent& desired, const Observed& observed, const History& history,
+                 const Capabilities& capabilities, const Policy& policy, TimePoint now) {
+  return desired.state == DesiredState::stopped ? plan_stopped(desired, observed, history, policy, now)
+                                                : plan_running(desired, observed, history, capabilities, policy, now);
+}
+
+// Stops, clears, and goes on with whatever is wanted then.
+Plan plan_reset(const DesiredAgent& desired, const Observed& observed, const History& history,
+                const Capabilities& capabilities, const Policy& policy, TimePoint now) {
+  const ObservedWorkload& workload = observed.workload;
+  const bool present = observed.workload_presence == Presence::present;
+  if (present && workload.state == ContainerState::removing)
+    return wait("the engine is removing the container", policy.busy_poll);
+  if (observed.storage_presence == Presence::unknown)
+    return wait("the engine to say whether the volume exists", policy.unknown_poll);
+  if (auto missing = image_missing(desired, observed, history, policy, now)) return std::move(*missing);
+  const std::string cause = "clearing the memory was asked for";
+  std::vector<Action> actions;
+  Observed then = observed;
+  if (has_process(observed)) {
+    actions.push_back({op::StopWorkload{desired.id, workload.runtime_id, desired.spec.stop_grace_seconds}, cause});
+    then.workload.state = ContainerState::exited;
+  }
+  actions.push_back({op::ClearStorage{desired.id, desired.spec.image, desired.memory_paths}, cause});
+  History cleared = history;
+  cleared.reset_done = desired.reset_wish;
+  for (auto& action : plan_wanted(desired, then, cleared, capabilities, policy, now).actions)
+    actions.push_back(std::move(action));
+  return unless_backing_off(history, policy, now, std::move(actions));
+}
+
 }  // namespace
 
 bool past_startup_budget(const DesiredAgent& desired, const Observed& observed, const History& history, TimePoint now) {
@@ -223,19 +262,16 @@ Plan plan(const DesiredAgent& desired, const Observed& observed, const History& 
                                                               ? "nobody Creel knows"
                                                               : "controller " + observed.workload.owner_label),
                 policy.foreign_poll);
-  switch (desired.state) {
-    case DesiredState::deleted:
-      return plan_deleted(desired, observed, policy, now);
-    case DesiredState::stopped:
-      return plan_stopped(desired, observed, history, policy, now);
-    case DesiredState::running:
-      return plan_running(desired, observed, history, capabilities, policy, now);
-  }
-  return {};
+  if (desired.state == DesiredState::deleted) return plan_deleted(desired, observed, policy, now);
+  if (reset_pending(desired, history)) return plan_reset(desired, observed, history, capabilities, policy, now);
+  return plan_wanted(desired, observed, history, capabilities, policy, now);
 }
 
 History learn(const DesiredAgent& desired, const Observed& observed, History history, const Policy& policy,
               TimePoint now) {
+  // Without a volume there is no memory.
+  if (observed.storage_presence == Presence::absent && observed.workload_presence == Presence::absent)
+    history.reset_done = desired.reset_wish;
   if (observed.workload_presence != Presence::present || !observed.workload.ours) {
     if (observed.workload_presence == Presence::absent) {
       // A repair whose container is gone has done its first half; creating is what remains anyway.
@@ -315,6 +351,8 @@ History succeeded(const DesiredAgent& desired, History history, const Action& ac
     history.files_delivered_to = deliver->runtime_id;
     history.files_hash = desired.files_hash;
     history.deliveries = again ? history.deliveries + 1 : 1;
+  } else if (std::holds_alternative<op::ClearStorage>(action.operation)) {
+    history.reset_done = desired.reset_wish;
   } else if (std::holds_alternative<op::StartWorkload>(action.operation) ||
              std::holds_alternative<op::RestartWorkload>(action.operation)) {
     const bool asked_for =
@@ -347,6 +385,7 @@ History failed(History history, const Action& action, const Error& error, TimePo
     if (std::holds_alternative<op::StartWorkload>(action.operation)) return "StartFailed";
     if (std::holds_alternative<op::StopWorkload>(action.operation)) return "StopFailed";
     if (std::holds_alternative<op::RestartWorkload>(action.operation)) return "RestartFailed";
+    if (std::holds_alternative<op::ClearStorage>(action.operation)) return "ResetFailed";
     return "RemoveFailed";
   };
   history.last_failure_reason = reason();

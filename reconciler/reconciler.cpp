@@ -27,6 +27,9 @@ bool worth_announcing(const Operation& operation) {
          std::holds_alternative<op::RestartWorkload>(operation);
 }
 
+// Must not be done twice: what an agent learns after its memory was cleared is its own again.
+bool worth_keeping(const Operation& operation) { return std::holds_alternative<op::ClearStorage>(operation); }
+
 }  // namespace
 
 Reconciler::Reconciler(ReconcilerDeps deps) : deps_(std::move(deps)) {}
@@ -146,6 +149,11 @@ PassOutcome Reconciler::reconcile(const AgentId& id, std::stop_token stop) {
   std::vector<Event> events;
   bool failed_now = false;
   std::string created;
+  const auto keep = [&](const History& now) {
+    AgentStatus announced = record.status;
+    announced.plan = to_string(todo);
+    return static_cast<bool>(deps_.repository.record(id, announced, now, std::exchange(events, {}), *term));
+  };
   for (Action action : todo.actions) {
     if (stop.stop_requested() || deps_.term() != term) return {};
     if (auto* start = std::get_if<op::StartWorkload>(&action.operation); start && start->runtime_id.empty())
@@ -153,9 +161,7 @@ PassOutcome Reconciler::reconcile(const AgentId& id, std::stop_token stop) {
     const History with_intent = intend(desired, observed, history, action);
     if (worth_announcing(action.operation)) {
       // The intent must be in the row before the engine is asked, or a crash in between would repeat the action.
-      AgentStatus announced = record.status;
-      announced.plan = to_string(todo);
-      if (auto written = deps_.repository.record(id, announced, with_intent, {}, *term); !written) return {kStoreRetry};
+      if (!keep(with_intent)) return {kStoreRetry};
     }
     history = with_intent;
     auto applied = deps_.runtime.apply(action.operation, stop);
@@ -173,6 +179,7 @@ PassOutcome Reconciler::reconcile(const AgentId& id, std::stop_token stop) {
     spdlog::info("agent {}: {} ({})", id.str(), operation_name(action.operation), action.cause);
     history = succeeded(desired, std::move(history), action, *applied, deps_.clock());
     events.push_back(action_event(id, action, ""));
+    if (worth_keeping(action.operation) && !keep(history)) return {kStoreRetry};
   }
   ++(failed_now ? counters_.passes_failed : counters_.passes_acted);
 

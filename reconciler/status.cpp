@@ -143,6 +143,7 @@ AgentStatus summarize(const DesiredAgent& desired, const Observed& observed, con
   status.observed_generation = desired.generation;
   status.phase = verdict.phase;
   status.message = verdict.message;
+  status.reset_done = history.reset_done;
   status.runtime_id.clear();
   status.address.clear();
   status.pid = 0;
@@ -171,7 +172,10 @@ AgentStatus summarize(const DesiredAgent& desired, const Observed& observed, con
                            verdict.phase == Phase::pulling || verdict.phase == Phase::pending ||
                            verdict.phase == Phase::creating;
   set_condition(status.conditions, previous, "Progressing", progressing ? "True" : "False",
-                progressing ? "Reconciling" : "Settled", next.waiting_for, now);
+                !progressing                              ? "Settled"
+                : desired.reset_wish > history.reset_done ? "ResettingMemory"
+                                                          : "Reconciling",
+                next.waiting_for, now);
   return status;
 }
 

@@ -42,6 +42,7 @@ Reply get_instance(const Request&, Deps&);
 Reply start_instance(const Request&, Deps&);
 Reply stop_instance(const Request&, Deps&);
 Reply restart_instance(const Request&, Deps&);
+Reply reset_memory(const Request& request, Deps& deps);
 Reply repair_instance(const Request&, Deps&);
 // token.cpp
 Reply get_token(const Request&, Deps&);

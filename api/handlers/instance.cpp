@@ -19,13 +19,14 @@ namespace {
 constexpr const char* kFailure = "Internal server error";
 constexpr std::chrono::seconds kLongestWait{180};
 
-enum class Verb { start, stop, restart, repair };
+enum class Verb { start, stop, restart, repair, reset_memory };
 
 struct Wish {
   Verb verb;
   std::uint64_t generation = 0;         // of the wish
   std::optional<TimePoint> started_at;  // of the run before
   std::string runtime_id;               // of the container before
+  std::uint64_t reset = 0;              // number of the wish to clear the memory
 };
 
 bool runs(const store::AgentRow& row) { return is_running(row) && row.status.phase != Phase::stopping; }
@@ -45,6 +46,9 @@ bool desired_reached(const store::AgentRow& row) {
 
 bool reached(const Wish& wish, const std::optional<store::AgentRow>& row) {
   if (!row) return true;
+  // A newer wish does not do away with this one, but for the end of the agent.
+  if (wish.verb == Verb::reset_memory && row->desired != DesiredState::deleted && row->status.reset_done < wish.reset)
+    return false;
   // A newer wish has replaced this one: its outcome is the answer.
   if (row->generation > wish.generation || !desired_reached(*row)) return desired_reached(*row);
   switch (wish.verb) {
@@ -56,6 +60,8 @@ bool reached(const Wish& wish, const std::optional<store::AgentRow>& row) {
       return !wish.started_at || row->status.started_at != wish.started_at;
     case Verb::repair:
       return wish.runtime_id.empty() || row->status.runtime_id != wish.runtime_id;
+    case Verb::reset_memory:
+      return row->status.reset_done >= wish.reset;
   }
   return true;
 }
@@ -66,14 +72,29 @@ json observed(const store::AgentRow& row) {
   return body;
 }
 
+// What the document answers where it has a sentence, and what is said as long as that is not so.
+std::pair<const char*, const char*> sentences(Verb verb) {
+  switch (verb) {
+    case Verb::repair:
+      return {"Agent repaired successfully", "Repair is under way"};
+    case Verb::reset_memory:
+      return {"Memory reset successfully", "The memory is being reset"};
+    case Verb::start:
+    case Verb::stop:
+    case Verb::restart:
+      break;
+  }
+  return {};
+}
+
 Response success(const Wish& wish, const store::AgentRow& row, bool pending) {
   json body = observed(row);
   body["success"] = true;
   if (pending) body["pending"] = true;
-  if (wish.verb == Verb::repair) {
+  if (const auto [done, under_way] = sentences(wish.verb); done != nullptr) {
     // "message" is the document's sentence here; the reason of the state stays readable beside it.
     body["stateMessage"] = row.status.message;
-    body["message"] = pending ? "Repair is under way" : "Agent repaired successfully";
+    body["message"] = pending ? under_way : done;
   }
   return json_answer(200, body);
 }
@@ -121,6 +142,8 @@ const char* event_reason(Verb verb) {
       return "RestartRequested";
     case Verb::repair:
       return "RepairRequested";
+    case Verb::reset_memory:
+      return "MemoryResetRequested";
   }
   return "StartRequested";
 }
@@ -132,13 +155,27 @@ Reply lifecycle(const Request& request, Deps& deps, Verb verb) {
   if (!row) return instance_forbidden(request);
 
   Wish wish{verb, row->generation, row->status.started_at, row->status.runtime_id};
-  const DesiredState desired = verb == Verb::stop ? DesiredState::stopped : DesiredState::running;
+  const DesiredState desired = verb == Verb::stop           ? DesiredState::stopped
+                               : verb == Verb::reset_memory ? row->desired  // forgetting starts nothing
+                                                            : DesiredState::running;
   // Repeating is harmless: what is so already is answered without a new wish.
   if ((verb == Verb::start || verb == Verb::stop) && row->desired == desired && desired_reached(*row))
     return success(wish, *row, false);
   row->desired = desired;
   if (verb == Verb::restart) ++row->restart_wish;
   if (verb == Verb::repair) ++row->repair_wish;
+  if (verb == Verb::reset_memory) {
+    // What is memory is the template's to say; one that is gone has said it at an earlier time, or never.
+    if (const Template* tmpl = deps.templates.find(row->template_name))
+      row->memory_paths = tmpl->memory;
+    else if (row->memory_paths.empty())
+      return error_answer(request, 409, "TEMPLATE_MISSING",
+                          "The template " + row->template_name + " of this agent is not installed any more");
+    if (row->memory_paths.empty())
+      return error_answer(request, 409, "NO_MEMORY",
+                          "The template " + row->template_name + " names nothing that could be cleared (memory)");
+    wish.reset = ++row->reset_wish;
+  }
   CREEL_API_CHECK(request, kFailure, store::save_wish(tx, *row));
   CREEL_API_CHECK(request, kFailure,
                   record_event(tx, row->id, "wish", event_reason(verb),
@@ -163,6 +200,7 @@ Reply start_instance(const Request& request, Deps& deps) { return lifecycle(requ
 Reply stop_instance(const Request& request, Deps& deps) { return lifecycle(request, deps, Verb::stop); }
 Reply restart_instance(const Request& request, Deps& deps) { return lifecycle(request, deps, Verb::restart); }
 Reply repair_instance(const Request& request, Deps& deps) { return lifecycle(request, deps, Verb::repair); }
+Reply reset_memory(const Request& request, Deps& deps) { return lifecycle(request, deps, Verb::reset_memory); }
 
 Reply get_instance(const Request& request, Deps& deps) {
   CREEL_API_TRY(auto tx, request, "Failed to fetch instance", deps.db.begin());

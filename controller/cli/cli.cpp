@@ -218,15 +218,16 @@ class Commands {
     chat_command->add_option("MESSAGE", line_.message, "what to say")->required();
     chat_command->add_option("--topic", line_.topic, "conversation, \"general\" if not given");
 
-    CLI::App& agents = *app_.add_subcommand(
-        "agents",
-        "agents: list, show, start, stop, restart, repair, set-credential, rotate-token, logs, stats, plan, delete");
+    CLI::App& agents = *app_.add_subcommand("agents",
+                                            "agents: list, show, start, stop, restart, repair, reset-memory, "
+                                            "set-credential, rotate-token, logs, stats, plan, delete");
     agents.require_subcommand(1);
     client_command(agents, "list", "list agents", list_agents);
     add_id(client_command(agents, "show", "show one", [this](Client client) { return show_agent(client, line_.id); }));
     for (const auto& [verb, help] :
          {std::pair{"start", "start it"}, std::pair{"stop", "stop it"}, std::pair{"restart", "restart it"},
-          std::pair{"repair", "make its container anew; its data stays"}}) {
+          std::pair{"repair", "make its container anew; its data stays"},
+          std::pair{"reset-memory", "make it forget; its workspace and configuration stay"}}) {
       CLI::App* sub = client_command(agents, verb, help, [this, verb = std::string{verb}](Client client) {
         return lifecycle(client, line_.id, verb, line_.wait_seconds());
       });

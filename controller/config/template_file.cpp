@@ -347,6 +347,16 @@ bool read_files(const Fields& fields, Template& tmpl) {
   return token;
 }
 
+// "agents/*/sessions/", "workspace/MEMORY.md": a star stands for a whole part, and not for the first.
+bool memory_path(std::string_view path) {
+  if (path.ends_with('/')) path.remove_suffix(1);
+  if (!clean_relative(path)) return false;
+  for (auto star = path.find('*'); star != std::string_view::npos; star = path.find('*', star + 1)) {
+    if (star == 0 || path[star - 1] != '/' || star + 1 >= path.size() || path[star + 1] != '/') return false;
+  }
+  return true;
+}
+
 Template read_template(const fs::path& folder) {
   Template tmpl;
   tmpl.name = folder.filename().string();
@@ -362,7 +372,7 @@ Template read_template(const fs::path& folder) {
       {"description", "version",    "image",       "image_allowlist", "gateway", "entrypoint",     "command",
        "env",         "user",       "working_dir", "state_dir",       "tmpfs",   "read_only_root", "init",
        "port",        "stop_grace", "limits",      "readiness",       "models",  "default_model",  "provider_models",
-       "config",      "files"}};
+       "config",      "files",      "memory"}};
   tmpl.description = fields.text("description");
   tmpl.image = fields.required_text("image");
   if (const auto problem = image_problem(tmpl.image); !problem.empty()) fields.refuse("image", problem);
@@ -381,6 +391,12 @@ Template read_template(const fs::path& folder) {
   read_models(fields, tmpl);
   const bool token_in_config = read_config(fields, tmpl);
   const bool token_in_files = read_files(fields, tmpl);
+  tmpl.memory = fields.texts("memory");
+  for (const auto& path : tmpl.memory) {
+    if (!memory_path(path))
+      fields.refuse("memory",
+                    "\"" + path + "\" is not a path inside state_dir such as agents/*/sessions/ or MEMORY.md");
+  }
   if (!token_in_config && !token_in_files) {
     file.refuse(file.root(), "config",
                 "${gateway_token} stands nowhere, so Creel could not talk to the agent; put it into config or files");

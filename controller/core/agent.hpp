@@ -95,8 +95,10 @@ struct DesiredAgent {
   DesiredState state = DesiredState::running;
   bool purge = false;  // deleted: drop the volume at once instead of after retention
   std::optional<TimePoint> deleted_at;
-  std::uint64_t restart_wish = 0;  // counts "restart now" wishes
-  std::uint64_t repair_wish = 0;   // counts "re-create now" wishes
+  std::uint64_t restart_wish = 0;         // counts "restart now" wishes
+  std::uint64_t repair_wish = 0;          // counts "re-create now" wishes
+  std::uint64_t reset_wish = 0;           // counts "clear the memory" wishes
+  std::vector<std::string> memory_paths;  // what that clears, as Template::memory says
   WorkloadSpec spec;
   std::string spec_hash;          // spec_hash(spec)
   std::vector<VolumeFile> files;  // these three as in FileSet
@@ -188,6 +190,7 @@ const char* status_word(Phase phase);
 struct History {
   std::uint64_t restart_done = 0;  // last restart wish carried out
   std::uint64_t repair_done = 0;
+  std::uint64_t reset_done = 0;
   // Intent of the restart under way: wish number and the start time of the run to be ended. A run that started at
   // another time shows that the restart happened, even when its answer was lost.
   std::uint64_t restart_intent = 0;
@@ -228,6 +231,7 @@ struct AgentStatus {
   std::string message;  // the sentence for a person: cause of the present phase
   std::string plan;     // to_string(Plan): what would be done next, and why
   std::optional<TimePoint> next_attempt;
+  std::uint64_t reset_done = 0;  // the last wish to clear the memory that was carried out
   TimePoint observed_at;
   bool operator==(const AgentStatus&) const = default;
 };

@@ -122,6 +122,7 @@ void from_json(const json& j, Condition& v) {
 void to_json(json& j, const History& v) {
   j = json{{"restartDone", v.restart_done},
            {"repairDone", v.repair_done},
+           {"resetDone", v.reset_done},
            {"restartIntent", v.restart_intent},
            {"restartFrom", time_json(v.restart_from)},
            {"repairIntent", v.repair_intent},
@@ -147,6 +148,7 @@ void to_json(json& j, const History& v) {
 void from_json(const json& j, History& v) {
   read(j, "restartDone", v.restart_done);
   read(j, "repairDone", v.repair_done);
+  read(j, "resetDone", v.reset_done);
   read(j, "restartIntent", v.restart_intent);
   v.restart_from = time_of(j, "restartFrom");
   read(j, "repairIntent", v.repair_intent);
@@ -182,6 +184,7 @@ void to_json(json& j, const AgentStatus& v) {
            {"message", v.message},
            {"plan", v.plan},
            {"nextAttempt", time_json(v.next_attempt)},
+           {"resetDone", v.reset_done},
            {"observedAt", to_rfc3339(v.observed_at)}};
 }
 void from_json(const json& j, AgentStatus& v) {
@@ -196,6 +199,7 @@ void from_json(const json& j, AgentStatus& v) {
   read(j, "message", v.message);
   read(j, "plan", v.plan);
   v.next_attempt = time_of(j, "nextAttempt");
+  read(j, "resetDone", v.reset_done);
   v.observed_at = time_of(j, "observedAt").value_or(TimePoint{});
 }
 

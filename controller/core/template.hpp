@@ -67,6 +67,8 @@ struct Template {
   // aiProvider of the API -> the model of an agent that names none ("openrouter" -> ...); without one: default_model.
   std::map<std::string, std::string> provider_models;
   std::vector<TemplateFile> files;
+  // What resetting the memory clears: paths relative to state_dir, folders with a closing "/"; a part may be "*".
+  std::vector<std::string> memory;
 };
 
 // What a row contributes to the rendering.

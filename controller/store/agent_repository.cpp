@@ -72,6 +72,8 @@ Result<std::optional<AgentRecord>> PgAgentRepository::load(const AgentId& id) {
   desired.deleted_at = row.deleted_at;
   desired.restart_wish = row.restart_wish;
   desired.repair_wish = row.repair_wish;
+  desired.reset_wish = row.reset_wish;
+  desired.memory_paths = std::move(row.memory_paths);
   desired.spec = std::move(row.spec);
   desired.spec_hash = std::move(row.spec_hash);
   desired.files_hash = std::move(row.files_hash);

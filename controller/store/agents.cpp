@@ -46,6 +46,8 @@ Result<AgentRow> agent_of(const Rows::Row& row) {
   agent.generation = row.unsigned_integer("generation");
   agent.restart_wish = row.unsigned_integer("restart_wish");
   agent.repair_wish = row.unsigned_integer("repair_wish");
+  agent.reset_wish = row.unsigned_integer("reset_wish");
+  CREEL_TRY(agent.memory_paths, parse_stored<std::vector<std::string>>(row.text("memory_paths"), "memory_paths"));
   agent.purge = row.boolean("purge");
   CREEL_TRY(agent.spec, parse_stored<WorkloadSpec>(row.text("spec"), "spec"));
   agent.spec_hash = row.text("spec_hash");
@@ -161,17 +163,33 @@ Result<std::optional<AgentRow>> oldest_live_agent(Tx& tx, const UserId& owner) {
 }
 
 Result<void> save_wish(Tx& tx, AgentRow& row) {
-  CREEL_TRY(
-      const auto rows,
-      tx.exec("UPDATE agents SET name = $2, template_name = $3, model = $4, tier = $5, image = $6, version = $7, "
-              "desired = $8, generation = generation + 1, restart_wish = $9, repair_wish = $10, purge = $11, "
-              "spec = $12, spec_hash = $13, readiness = $14, files_hash = $15, restart_files_hash = $16, "
-              "config_etag = $17, updated_at = clock_timestamp(), "
-              "deleted_at = CASE WHEN $8 = 'deleted' THEN coalesce($18, clock_timestamp()) END "
-              "WHERE id = $1 RETURNING generation, updated_at, deleted_at",
-              {row.id, row.name, row.template_name, row.model, row.tier, row.image, row.version, to_string(row.desired),
-               row.restart_wish, row.repair_wish, row.purge, to_column(row.spec), row.spec_hash,
-               to_column(row.readiness), row.files_hash, row.restart_files_hash, row.config_etag, row.deleted_at}));
+  CREEL_TRY(const auto rows,
+            tx.exec("UPDATE agents SET name = $2, template_name = $3, model = $4, tier = $5, image = $6, version = $7, "
+                    "desired = $8, generation = generation + 1, restart_wish = $9, repair_wish = $10, purge = $11, "
+                    "spec = $12, spec_hash = $13, readiness = $14, files_hash = $15, restart_files_hash = $16, "
+                    "config_etag = $17, reset_wish = $19, memory_paths = $20, updated_at = clock_timestamp(), "
+                    "deleted_at = CASE WHEN $8 = 'deleted' THEN coalesce($18, clock_timestamp()) END "
+                    "WHERE id = $1 RETURNING generation, updated_at, deleted_at",
+                    {row.id,
+                     row.name,
+                     row.template_name,
+                     row.model,
+                     row.tier,
+                     row.image,
+                     row.version,
+                     to_string(row.desired),
+                     row.restart_wish,
+                     row.repair_wish,
+                     row.purge,
+                     to_column(row.spec),
+                     row.spec_hash,
+                     to_column(row.readiness),
+                     row.files_hash,
+                     row.restart_files_hash,
+                     row.config_etag,
+                     row.deleted_at,
+                     row.reset_wish,
+                     to_column(row.memory_paths)}));
   if (rows.empty()) return Error{ErrorKind::not_found, "no such agent"};
   row.generation = rows[0].unsigned_integer("generation");
   row.updated_at = rows[0].time("updated_at");

@@ -39,6 +39,8 @@ struct AgentRow {
   std::uint64_t generation = 1;
   std::uint64_t restart_wish = 0;
   std::uint64_t repair_wish = 0;
+  std::uint64_t reset_wish = 0;
+  std::vector<std::string> memory_paths;  // what a reset clears; of the template, written with the wish
   bool purge = false;
   WorkloadSpec spec;
   std::string spec_hash;

@@ -68,10 +68,17 @@ struct RemoveWorkload {
 struct RemoveStorage {
   AgentId agent;
 };
+// Empties folders and files of the volume, as Template::memory names them; what is not there stays away. Nothing may
+// run on the volume. `image`: any that is there.
+struct ClearStorage {
+  AgentId agent;
+  std::string image;
+  std::vector<std::string> paths;
+};
 }  // namespace op
 
 using Operation = std::variant<op::PullImage, op::CreateWorkload, op::DeliverFiles, op::StartWorkload, op::StopWorkload,
-                               op::RestartWorkload, op::RemoveWorkload, op::RemoveStorage>;
+                               op::RestartWorkload, op::RemoveWorkload, op::RemoveStorage, op::ClearStorage>;
 
 // Short and stable, for plans, events and metrics: "create", "start", "pull-image", ...
 const char* operation_name(const Operation& operation);

@@ -88,6 +88,29 @@ TEST_F(AgentLife, FromProvisionToDeleteWithAControllerKilledInBetween) {
       << "a second delete gets the same answer";
 }
 
+TEST_F(AgentLife, ForgetsWhatWasSaidAndKeepsTheRest) {
+  const std::string id = provision();
+  until_ready(id);
+  EXPECT_EQ(chat("hello").json["reply"], "ECHO(1): hello");
+  EXPECT_EQ(chat("again").json["reply"], "ECHO(2): again");
+  const std::string container = creel.engine().container(id)["Id"];
+  const Answer reset = creel.call("POST", "/api/instance/" + id + "/reset-memory", key);
+  ASSERT_EQ(reset.status, 200) << reset.text << creel.log();
+  EXPECT_EQ(reset.json["success"], true);
+  EXPECT_EQ(reset.json["message"], "Memory reset successfully") << reset.text;
+  EXPECT_EQ(creel.engine().container(id)["Id"], container);
+  EXPECT_EQ(chat("who am I").json["reply"], "ECHO(1): who am I") << "the token is still known, the history is not";
+
+  // A stopped agent forgets, too, and stays stopped.
+  ASSERT_EQ(creel.call("POST", "/api/instance/" + id + "/stop", key).json["status"], "stopped");
+  const Finished said = creel.run({"agents", "reset-memory", id, "--wait", "60", "--json"});
+  EXPECT_EQ(said.code, 0) << said.err;
+  EXPECT_EQ(json::parse(said.out, nullptr, false)["message"], "Memory reset successfully") << said.out;
+  EXPECT_EQ(creel.engine().container(id)["State"]["Running"], false);
+  EXPECT_EQ(creel.call("POST", "/api/instance/" + id + "/start", key).json["status"], "running");
+  EXPECT_EQ(chat("and now").json["reply"], "ECHO(1): and now");
+}
+
 TEST_F(AgentLife, KeepsTheVolumeOfADeletedAgentWithoutPurge) {
   const std::string id = provision();
   EXPECT_EQ(creel.call("DELETE", "/api/agents/" + id, key).status, 200);

@@ -31,7 +31,8 @@ TEST_F(ApiInstance, IsForbiddenAlikeWhenForeignAndWhenUnknown) {
                                                                                        {"POST", "/start"},
                                                                                        {"POST", "/stop"},
                                                                                        {"POST", "/restart"},
-                                                                                       {"POST", "/repair"}}) {
+                                                                                       {"POST", "/repair"},
+                                                                                       {"POST", "/reset-memory"}}) {
       const Answer answer = ask(method, "/api/instance/" + who + rest, bob);
       EXPECT_EQ(answer.status, 403) << who << rest;
       EXPECT_EQ(answer.body["success"], false);
@@ -94,6 +95,33 @@ TEST_F(ApiInstance, IsRepairedOnceItIsAnotherContainer) {
   const Answer answer = waiting.get();
   EXPECT_EQ(answer.body["success"], true);
   EXPECT_EQ(answer.body["message"], "Agent repaired successfully");
+}
+
+TEST_F(ApiInstance, IsResetOnceThatWasSeenDoneEvenWhenANewerWishCameInBetween) {
+  const std::string id = provision(ann_key_);
+  observed(id, Phase::ready);
+  const auto before = generation(id);
+  auto waiting = ask_aside("POST", "/api/instance/" + id + "/reset-memory", ann_key_);
+  ASSERT_TRUE(wished_after(id, before));
+  EXPECT_EQ(run("SELECT memory_paths::text AS paths FROM agents")[0].text("paths"), R"(["notes/", "MEMORY.md"])");
+  ask("POST", "/api/instance/" + id + "/restart?wait=0", ann_key_);
+  started_at_ += std::chrono::seconds{5};
+  AgentStatus status = observed(id, Phase::ready);
+  EXPECT_EQ(waiting.wait_for(std::chrono::milliseconds{50}), std::future_status::timeout);
+  status.reset_done = 1;
+  record(id, status);
+  const Answer answer = waiting.get();
+  EXPECT_EQ(answer.status, 200) << answer.text;
+  EXPECT_EQ(answer.body["success"], true);
+  EXPECT_EQ(answer.body["message"], "Memory reset successfully");
+}
+
+TEST_F(ApiInstance, ThatIsStoppedForgetsWithoutBeingStarted) {
+  const std::string id = provision(ann_key_);
+  ask("POST", "/api/instance/" + id + "/stop?wait=0", ann_key_);
+  observed(id, Phase::stopped);
+  ask("POST", "/api/instance/" + id + "/reset-memory?wait=0", ann_key_);
+  EXPECT_EQ(run("SELECT desired FROM agents")[0].text("desired"), "stopped");
 }
 
 TEST_F(ApiInstance, AnswersWithTheNewerStateWhenItsWishWasReplaced) {

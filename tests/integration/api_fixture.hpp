@@ -209,6 +209,7 @@ class ApiTest : public PgTest {
     tmpl.config_base = R"({"gateway":{"token":"${gateway_token}","bind":"lan"},"model":"${model}"})";
     tmpl.protected_keys = {"gateway.bind", "gateway.token"};
     tmpl.min_memory_bytes = 64 << 20;
+    tmpl.memory = {"notes/", "MEMORY.md"};
     tmpl.config_when = {{{"telegram"}, R"({"telegram":{"token":"${secret.telegram}"}})"}};
     tmpl.provider_models = {{"openai", "openai/gpt-4o"}, {"gemini", "google/gemini-2.0-flash"}};
     tmpl.files = {{".env", "OPENAI=${secret.openai}\nGOOGLE=${secret.google}\n", 0600, true}};

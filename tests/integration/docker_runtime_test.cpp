@@ -300,6 +300,72 @@ TEST_F(DockerRuntimeTest, StopsRestartsAndRemovesAndKeepsTheVolume) {
   EXPECT_TRUE(runtime->list({}).value().empty());
 }
 
+TEST_F(DockerRuntimeTest, EmptiesFoldersAndFilesOfTheVolumeAndNothingElse) {
+  const std::string deep(140, 'd');
+  const auto file = [](std::string path) { return VolumeFile{std::move(path), "secret", 0640, 1000, 1001, false}; };
+  const std::vector<VolumeFile> files{file("agents/main/sessions/a.jsonl"),
+                                      file("agents/main/sessions/x/y/b.jsonl"),
+                                      file("agents/main/agent/models.json"),
+                                      file("agents/" + deep + "/sessions/c"),
+                                      file("memory/main.sqlite"),
+                                      file("workspace/memory/1.md"),
+                                      file("workspace/MEMORY.md"),
+                                      file("workspace/SOUL.md")};
+  const auto id = runtime->apply(creation(agent, spec({"sleep"}), files), {});
+  ASSERT_TRUE(id) << id.error().message;
+  const auto before = tree(*id, "/state");
+  const op::ClearStorage clear{agent,
+                               with_state,
+                               {"agents/*/sessions/", "memory/", "workspace/memory/", "workspace/MEMORY.md",
+                                "not/there/", "nor-this.md", "workspace/*/none/"}};
+  ASSERT_TRUE(runtime->apply(op::StartWorkload{agent, *id}, {}));
+  const auto in_use = runtime->apply(clear, {});
+  ASSERT_FALSE(in_use);
+  EXPECT_EQ(in_use.error().kind, ErrorKind::conflict);
+  ASSERT_TRUE(runtime->apply(op::StopWorkload{agent, *id, 1}, {}));
+  for (int again = 0; again < 2; ++again) {
+    const auto cleared = runtime->apply(clear, {});
+    ASSERT_TRUE(cleared) << cleared.error().message;
+    const auto after = tree(*id, "/state");
+    for (const char* gone :
+         {"state/agents/main/sessions/a.jsonl", "state/agents/main/sessions/x/", "state/memory/main.sqlite",
+          "state/workspace/memory/1.md", "state/not/", "state/nor-this.md"})
+      EXPECT_FALSE(after.contains(gone)) << gone;
+    for (const char* same : {"state/", "state/agents/main/sessions/", "state/agents/main/agent/models.json",
+                             "state/memory/", "state/workspace/memory/", "state/workspace/SOUL.md"}) {
+      ASSERT_TRUE(after.contains(same)) << same;
+      EXPECT_EQ(after.at(same), before.at(same)) << same;
+    }
+    const Entry empty{'0', 0640, 1000, 1001, ""};
+    EXPECT_EQ(after.at("state/workspace/MEMORY.md"), empty);
+  }
+  std::size_t names = 0;
+  engine->archive_get(*id, "/state/agents/" + deep + "/sessions", [&](std::string_view bytes) {
+    names += bytes.find("sessions/c") != std::string_view::npos;
+    return true;
+  });
+  EXPECT_EQ(names, 0u) << "a name too long for a plain header is found, too";
+  EXPECT_EQ(engine->container_list(label_filter(kLabelController, controller)).value().size(), 1u)
+      << "what was made for it is gone";
+}
+
+TEST_F(DockerRuntimeTest, ClearsThroughALeftOverContainerAndNeverThroughSomebodyElses) {
+  const auto id = runtime->apply(creation(agent, spec({"sleep"}), {{"notes/a", "x", 0600, 1000, 1000, false}}), {});
+  ASSERT_TRUE(id);
+  const nlohmann::json left{{"Image", with_state}, {"Labels", agent_labels(agent, controller, 0, "")}};
+  ASSERT_TRUE(engine->container_create(object_name(agent) + "-volume", left));
+  ASSERT_TRUE(runtime->apply(op::ClearStorage{agent, with_state, {"notes/"}}, {}));
+  EXPECT_FALSE(tree(*id, "/state").contains("state/notes/a"));
+  const nlohmann::json theirs{{"Image", with_state}};
+  const auto foreign_id = engine->container_create(object_name(agent) + "-volume", theirs);
+  ASSERT_TRUE(foreign_id);
+  const auto refused = runtime->apply(op::ClearStorage{agent, with_state, {"notes/"}}, {});
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().kind, ErrorKind::conflict);
+  EXPECT_TRUE(engine->container_remove(*foreign_id, true));
+  EXPECT_TRUE(runtime->apply(op::ClearStorage{new_agent_id(), with_state, {"notes/"}}, {})) << "no volume, no memory";
+}
+
 TEST_F(DockerRuntimeTest, EndsAProcessThatDoesNotListenAndOneThatIsFrozen) {
   const std::string id = run(agent, {"out", "deaf", "stubborn"});
   ASSERT_TRUE(prints(id, "deaf"));

@@ -191,6 +191,45 @@ TEST(Plan, RepairsOnce) {
   EXPECT_TRUE(plan_of(desired, after, history).actions.empty());
 }
 
+TEST(Plan, StopsClearsTheMemoryAndStartsAgain) {
+  DesiredAgent desired = wanted();
+  desired.reset_wish = 1;
+  desired.memory_paths = {"notes/"};
+  const Plan running = plan_of(desired, ready());
+  ASSERT_EQ(names(running), (Names{"stop", "clear-memory", "start"}));
+  EXPECT_EQ(std::get<op::ClearStorage>(running.actions[1].operation).paths, desired.memory_paths);
+  // Once cleared it is not cleared again, whatever was lost: what the agent learned since is its own.
+  const History cleared = succeeded(desired, delivered(), running.actions[1], "", kNow);
+  EXPECT_EQ(names(plan_of(desired, container(ContainerState::exited), cleared)), (Names{"start"}));
+  EXPECT_TRUE(plan_of(desired, ready(), cleared).actions.empty());
+}
+
+TEST(Plan, ClearsTheMemoryOfAStoppedAgentWithoutStartingIt) {
+  DesiredAgent desired = wanted(DesiredState::stopped);
+  desired.reset_wish = 1;
+  EXPECT_EQ(names(plan_of(desired, container(ContainerState::exited))), (Names{"clear-memory"}));
+  EXPECT_EQ(names(plan_of(desired, ready())), (Names{"stop", "clear-memory"}));
+  Observed only_volume = nothing();
+  only_volume.storage_presence = Presence::present;
+  EXPECT_EQ(names(plan_of(desired, only_volume)), (Names{"clear-memory"}));
+  only_volume.storage_presence = Presence::unknown;
+  EXPECT_TRUE(plan_of(desired, only_volume).actions.empty());
+  EXPECT_EQ(learn(desired, nothing(), {}, kPolicy, kNow).reset_done, 1u) << "no volume, no memory";
+}
+
+TEST(Plan, ClearsTheMemoryBeforeAContainerIsMadeAnew) {
+  DesiredAgent desired = wanted();
+  desired.reset_wish = 1;
+  desired.spec_hash = "hash-2";
+  EXPECT_EQ(names(plan_of(desired, ready())), (Names{"stop", "clear-memory", "remove", "create", "start"}));
+}
+
+TEST(Plan, NeverClearsTheMemoryOfADeletedAgent) {
+  DesiredAgent desired = wanted(DesiredState::deleted);
+  desired.reset_wish = 1;
+  EXPECT_EQ(names(plan_of(desired, ready())), (Names{"remove"}));
+}
+
 TEST(Plan, DeletedNeverCreates) {
   for (Presence storage : {Presence::absent, Presence::present, Presence::unknown}) {
     Observed observed = nothing();
@@ -290,13 +329,15 @@ TEST(Plan, ReadsAsTheExplainViewShowsIt) {
   Observed kept = nothing();
   kept.storage_presence = Presence::present;
   kept.storage_ours = true;
-  const std::string text = "# spec drift\n" + to_string(plan_of(desired, ready())) + "\n# image missing\n" +
-                           to_string(plan_of(wanted(), missing)) + "\n# backing off\n" +
-                           to_string(plan_of(wanted(), nothing(), backing_off)) + "\n# engine away\n" +
-                           to_string(plan_of(wanted(), Observed{})) + "\n# deleted, volume kept\n" +
-                           to_string(plan_of(deleted, kept)) + "\n# deleted, all gone\n" +
-                           to_string(plan_of(deleted, nothing())) + "\n# converged\n" +
-                           to_string(plan_of(wanted(), ready()));
+  DesiredAgent forgetful = wanted();
+  forgetful.reset_wish = 1;
+  const std::string text =
+      "# spec drift\n" + to_string(plan_of(desired, ready())) + "\n# image missing\n" +
+      to_string(plan_of(wanted(), missing)) + "\n# memory to be cleared\n" + to_string(plan_of(forgetful, ready())) +
+      "\n# backing off\n" + to_string(plan_of(wanted(), nothing(), backing_off)) + "\n# engine away\n" +
+      to_string(plan_of(wanted(), Observed{})) + "\n# deleted, volume kept\n" + to_string(plan_of(deleted, kept)) +
+      "\n# deleted, all gone\n" + to_string(plan_of(deleted, nothing())) + "\n# converged\n" +
+      to_string(plan_of(wanted(), ready()));
   EXPECT_EQ(text, test::golden("plan.txt", text));
 }
 

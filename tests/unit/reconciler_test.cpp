@@ -111,6 +111,31 @@ TEST_F(ReconcilerTest, RecreatesOnSpecHashDriftAndKeepsTheVolume) {
   EXPECT_EQ(runtime.files[agent]["memory"], "kept");
 }
 
+TEST_F(ReconcilerTest, ClearsTheMemoryOnceEvenWhenTheControllerDiesRightAfterIt) {
+  provision();
+  settle(3);
+  runtime.files[agent]["notes/today"] = "old";
+  desired().reset_wish = 1;
+  desired().memory_paths = {"notes/"};
+  desired().generation += 1;
+  int clears = 0;
+  runtime.fault = [&](const std::string& call) {
+    if (call == "clear-memory" && clears++ == 0) return SimFault::lost_answer;
+    return SimFault::none;
+  };
+  settle(10);
+  EXPECT_FALSE(runtime.files[agent].contains("notes/today"));
+  EXPECT_EQ(runtime.files[agent]["config.json"], "v1");
+  EXPECT_EQ(status().phase, Phase::ready);
+  EXPECT_EQ(status().reset_done, 1u);
+  EXPECT_EQ(runtime.containers.at(agent).starts, 2);
+  // A successor that knows only the rows leaves what was learned since.
+  runtime.files[agent]["notes/today"] = "new";
+  Reconciler successor{{repository, runtime, runtime, [this] { return now; }, Policy{}, [this] { return term; }}};
+  for (int i = 0; i < 5; ++i) successor.reconcile(agent, {});
+  EXPECT_EQ(runtime.files[agent]["notes/today"], "new");
+}
+
 TEST_F(ReconcilerTest, RemakesAContainerThatSomebodyRemoved) {
   provision();
   settle(3);

@@ -78,6 +78,7 @@ files:
     restart: true
     content: |
       KEY=${secret.key}
+memory: [agents/*/sessions/, MEMORY.md]
 )";
 
   fs::path folder_;
@@ -92,6 +93,7 @@ TEST_F(TemplateFile, ReadsASoundTemplate) {
   EXPECT_EQ(loaded->image, "example/agent:1");
   EXPECT_EQ(loaded->image_allowlist, std::vector<std::string>{"example/agent"});
   EXPECT_EQ(loaded->build_script, (folder_ / "sound/build-image.sh").string());
+  EXPECT_EQ(loaded->memory, (std::vector<std::string>{"agents/*/sessions/", "MEMORY.md"}));
   EXPECT_EQ(loaded->uid, 1000);
   EXPECT_EQ(loaded->port, 18789);
   EXPECT_EQ(loaded->stop_grace_seconds, 5);

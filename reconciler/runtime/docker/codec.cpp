@@ -163,6 +163,12 @@ std::optional<std::string> decode_base64(std::string_view encoded) {
 
 }  // namespace
 
+Error foreign(const char* kind, const std::string& name, const Labels& labels) {
+  const std::string owner = label(labels, kLabelController);
+  return Error{ErrorKind::conflict, std::string{"the "} + kind + " " + name + " is not this controller's: " +
+                                        (owner.empty() ? "it carries no label of Creel" : "it belongs to " + owner)};
+}
+
 std::string label(const Labels& labels, const char* key) {
   const auto found = labels.find(key);
   return found == labels.end() ? "" : found->second;

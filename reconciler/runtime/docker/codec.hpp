@@ -68,6 +68,8 @@ Result<std::optional<ContainerEvent>> read_event(std::string_view line);
 ObservedWorkload observe_container(const ContainerInfo& info, const AgentId& agent, const std::string& controller_id);
 bool is_ours(const Labels& labels, const AgentId& agent, const std::string& controller_id);
 std::string label(const Labels& labels, const char* key);  // "" when absent
+// conflict: a thing of ours would have this name, and it is somebody else's. `kind`: "container", "volume".
+Error foreign(const char* kind, const std::string& name, const Labels& labels);
 
 // Highest API version both sides speak, between 1.41 and 1.48. failed: there is none, and why.
 Result<std::string> negotiate_api(const EngineVersion& version);

@@ -38,10 +38,8 @@ std::optional<Owner> parse_owner(const std::string& user) {
   return owner;
 }
 
-Error foreign(const char* kind, const std::string& name, const Labels& labels) {
-  const std::string owner = label(labels, kLabelController);
-  return Error{ErrorKind::conflict, std::string{"the "} + kind + " " + name + " is not this controller's: " +
-                                        (owner.empty() ? "it carries no label of Creel" : "it belongs to " + owner)};
+bool alive(ContainerState state) {
+  return state == ContainerState::running || state == ContainerState::paused || state == ContainerState::restarting;
 }
 
 bool is(const Error& error, ErrorKind kind) { return error.kind == kind; }
@@ -61,6 +59,7 @@ DockerRuntime::DockerRuntime(Engine& engine, RuntimeOptions options)
     : engine_(engine),
       options_(std::move(options)),
       networks_(engine, options_.controller_id),
+      volumes_(engine, options_.controller_id),
       pulls_([&engine](const std::string& image, const PullPool::Progress& progress,
                        std::stop_token stop) { return engine.image_pull(image, progress, std::move(stop)); },
              options_.parallel_pulls) {}
@@ -295,9 +294,7 @@ Result<std::string> DockerRuntime::carry_out(const op::RemoveWorkload& operation
   const auto info = own_container(operation.agent, operation.runtime_id, stop);
   if (!info && is(info.error(), ErrorKind::not_found)) return std::string{};
   if (!info) return info.error();
-  const bool alive = info->state == ContainerState::running || info->state == ContainerState::paused ||
-                     info->state == ContainerState::restarting;
-  if (alive && operation.grace_seconds > 0) {
+  if (alive(info->state) && operation.grace_seconds > 0) {
     CREEL_CHECK(unpause(*info, stop));
     const auto stopped = engine_.container_stop(operation.runtime_id, grace_of(operation.grace_seconds), stop);
     if (!stopped && !is(stopped.error(), ErrorKind::not_found)) return stopped.error();
@@ -314,6 +311,7 @@ Result<std::string> DockerRuntime::carry_out(const op::RemoveWorkload& operation
 
 Result<std::string> DockerRuntime::carry_out(const op::RemoveStorage& operation, std::stop_token stop) {
   const std::string name = object_name(operation.agent);
+  CREEL_CHECK(volumes_.close(operation.agent, stop));
   const auto volume = engine_.volume_inspect(name, stop);
   if (!volume && is(volume.error(), ErrorKind::not_found)) return std::string{};
   if (!volume) return volume.error();
@@ -321,6 +319,23 @@ Result<std::string> DockerRuntime::carry_out(const op::RemoveStorage& operation,
   const auto removed = engine_.volume_remove(name, stop);
   if (!removed && !is(removed.error(), ErrorKind::not_found)) return removed.error();
   return std::string{};
+}
+
+Result<std::string> DockerRuntime::carry_out(const op::ClearStorage& operation, std::stop_token stop) {
+  CREEL_CHECK(at_rest(operation.agent, stop));
+  CREEL_CHECK(volumes_.clear(operation.agent, operation.image, operation.paths, stop));
+  return std::string{};
+}
+
+// What is done to a volume would be lost on a process that uses it, or harm it.
+Result<void> DockerRuntime::at_rest(const AgentId& agent, std::stop_token stop) {
+  const std::string name = object_name(agent);
+  const auto info = engine_.container_inspect(name, stop);
+  if (!info && is(info.error(), ErrorKind::not_found)) return {};
+  if (!info) return info.error();
+  if (!is_ours(info->labels, agent, options_.controller_id)) return foreign("container", name, info->labels);
+  if (alive(info->state)) return Error{ErrorKind::conflict, "the container " + name + " runs and uses its volume"};
+  return {};
 }
 
 // --- watch, list, logs ---

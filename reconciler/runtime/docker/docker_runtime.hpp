@@ -14,6 +14,7 @@
 #include "reconciler/runtime/docker/engine.hpp"
 #include "reconciler/runtime/docker/network_pool.hpp"
 #include "reconciler/runtime/docker/pull_pool.hpp"
+#include "reconciler/runtime/docker/volume.hpp"
 #include "reconciler/runtime/runtime.hpp"
 
 namespace creel::docker {
@@ -56,6 +57,7 @@ class DockerRuntime : public Runtime {
   Result<std::string> carry_out(const op::RestartWorkload& operation, std::stop_token stop);
   Result<std::string> carry_out(const op::RemoveWorkload& operation, std::stop_token stop);
   Result<std::string> carry_out(const op::RemoveStorage& operation, std::stop_token stop);
+  Result<std::string> carry_out(const op::ClearStorage& operation, std::stop_token stop);
 
   // The container of that engine id, if its labels are ours.
   Result<ContainerInfo> own_container(const AgentId& agent, const std::string& runtime_id, std::stop_token stop);
@@ -66,11 +68,13 @@ class DockerRuntime : public Runtime {
                        const std::vector<VolumeFile>& files, const std::string* root_owner, std::stop_token stop);
   Result<void> unpause(const ContainerInfo& info, std::stop_token stop);
   void observe_image(const std::string& image, std::stop_token stop, Observed& observed, std::optional<Error>& error);
+  Result<void> at_rest(const AgentId& agent, std::stop_token stop);
   bool publishes() const;
 
   Engine& engine_;
   const RuntimeOptions options_;
   NetworkPool networks_;
+  VolumeAccess volumes_;
   PullPool pulls_;
 };
 

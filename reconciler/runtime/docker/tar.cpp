@@ -109,23 +109,117 @@ Result<void> check_path(const std::string& path) {
 
 }  // namespace
 
+namespace {
+
+constexpr std::uint64_t kRecordMax = 1u << 20;
+
+std::uint64_t padded(std::uint64_t size) { return (size + kBlock - 1) / kBlock * kBlock; }
+
+std::string_view text_of(std::string_view field) { return field.substr(0, field.find('\0')); }
+
+// Octal digits, or with the first bit set a number of base 256.
+std::optional<std::uint64_t> number_of(std::string_view field) {
+  std::uint64_t value = 0;
+  if ((static_cast<unsigned char>(field[0]) & 0x80) != 0) {
+    for (std::size_t i = 1; i < field.size(); ++i) value = value << 8 | static_cast<unsigned char>(field[i]);
+    return value;
+  }
+  for (const char c : field) {
+    if (c >= '0' && c <= '7')
+      value = value << 3 | static_cast<std::uint64_t>(c - '0');
+    else if (c != ' ' && c != '\0')
+      return std::nullopt;
+  }
+  return value;
+}
+
+// The "path" of pax records: "27 path=some/long/name\n".
+std::string path_of_records(std::string_view records) {
+  std::string path;
+  while (!records.empty()) {
+    const auto space = records.find(' ');
+    const std::size_t length = std::strtoul(std::string{records.substr(0, space)}.c_str(), nullptr, 10);
+    if (space == std::string_view::npos || length <= space + 1 || length > records.size()) break;
+    const std::string_view record = records.substr(space + 1, length - space - 2);
+    if (record.starts_with("path=")) path = record.substr(5);
+    records.remove_prefix(length);
+  }
+  return path;
+}
+
+}  // namespace
+
 std::optional<std::string> first_file(std::string_view archive) {
   while (archive.size() >= kBlock) {
-    std::uint64_t size = 0;
-    for (const char c : archive.substr(124, 12)) {
-      if (c >= '0' && c <= '7')
-        size = size << 3 | static_cast<std::uint64_t>(c - '0');
-      else if (c != ' ' && c != '\0')
-        return std::nullopt;  // more than octal digits can say: no file of ours
-    }
+    const auto size = number_of(archive.substr(124, 12));
     const char type = archive[156];
     archive.remove_prefix(kBlock);
-    if (size > archive.size()) return std::nullopt;
-    if (type == '0' || type == '\0') return std::string{archive.substr(0, size)};
+    if (!size || *size > archive.size()) return std::nullopt;
+    if (type == '0' || type == '\0') return std::string{archive.substr(0, *size)};
     if (type != 'x' && type != 'g') return std::nullopt;  // pax records stand before what they are about
-    archive.remove_prefix(std::min(archive.size(), (size + kBlock - 1) / kBlock * kBlock));
+    archive.remove_prefix(std::min<std::uint64_t>(archive.size(), padded(*size)));
   }
   return std::nullopt;
+}
+
+Result<void> TarReader::header(const Take& take) {
+  const std::string_view b = block_;
+  if (b.find_first_not_of('\0') == std::string_view::npos) return {};  // the end mark
+  const auto size = number_of(b.substr(124, 12));
+  const auto mode = number_of(b.substr(100, 8));
+  const auto uid = number_of(b.substr(108, 8));
+  const auto gid = number_of(b.substr(116, 8));
+  if (b.substr(257, 5) != "ustar" || !size || !mode || !uid || !gid)
+    return Error{ErrorKind::failed, "the engine sent something that is no archive"};
+  const char type = b[156] == '\0' ? '0' : b[156];
+  if (type == 'x' || type == 'L') {
+    if (*size > kRecordMax) return Error{ErrorKind::failed, "a name in the engine's archive is too long"};
+    record_type_ = type;
+    record_ = *size;
+    records_.clear();
+    skip_ = padded(*size) - *size;
+    return {};
+  }
+  const bool has_content = type == '0' || type == 'g' || type == 'K';
+  skip_ = has_content ? padded(*size) : 0;
+  if (type == 'g' || type == 'K') return {};
+  TarEntry entry{type,
+                 std::move(long_path_),
+                 static_cast<int>(*mode & 07777),
+                 {static_cast<int>(*uid), static_cast<int>(*gid)},
+                 has_content ? *size : 0};
+  long_path_.clear();
+  if (entry.path.empty()) {
+    const std::string_view prefix = text_of(b.substr(345, 155));
+    entry.path = std::string{prefix} + (prefix.empty() ? "" : "/") + std::string{text_of(b.substr(0, kNameMax))};
+  }
+  take(entry);
+  return {};
+}
+
+Result<void> TarReader::push(std::string_view bytes, const Take& take) {
+  const auto some = [&bytes](std::uint64_t most) {
+    const std::string_view piece =
+        bytes.substr(0, static_cast<std::size_t>(std::min<std::uint64_t>(most, bytes.size())));
+    bytes.remove_prefix(piece.size());
+    return piece;
+  };
+  while (!bytes.empty()) {
+    if (record_ > 0) {
+      const auto piece = some(record_);
+      records_ += piece;
+      record_ -= piece.size();
+      if (record_ == 0) long_path_ = record_type_ == 'x' ? path_of_records(records_) : std::string{text_of(records_)};
+    } else if (skip_ > 0) {
+      skip_ -= some(skip_).size();
+    } else {
+      block_ += some(kBlock - block_.size());
+      if (block_.size() < kBlock) return {};
+      CREEL_CHECK(header(take));
+      block_.clear();
+    }
+  }
+  return {};
 }
 
 // The engine unpacks a regular file by truncating and filling it, so that a reader could see half of it. So the content

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -39,6 +40,33 @@ class TarWriter {
 
 // The content of the archive's first entry when that is a regular file; nullopt: it is something else, or incomplete.
 std::optional<std::string> first_file(std::string_view archive);
+
+// One entry of an archive, as far as its header tells.
+struct TarEntry {
+  char type = '0';   // '0' file, '5' folder, '2' symbolic link, …
+  std::string path;  // as it stands: folders end in "/"
+  int mode = 0;      // permission bits
+  Owner owner;
+  std::uint64_t size = 0;
+};
+
+// Reads the headers of an archive that comes in pieces, and passes over the contents.
+class TarReader {
+ public:
+  using Take = std::function<void(const TarEntry&)>;
+  // failed: these are no archive's bytes.
+  Result<void> push(std::string_view bytes, const Take& take);
+
+ private:
+  Result<void> header(const Take& take);
+
+  std::string block_;         // of a header or a record, as far as it has come
+  std::string records_;       // pax or GNU text about the entry to come
+  char record_type_ = 0;      // of what is being read into records_; 0 = nothing
+  std::uint64_t record_ = 0;  // bytes of it still to come
+  std::uint64_t skip_ = 0;    // bytes of content and padding still to come
+  std::string long_path_;     // said by a record, for the next entry
+};
 
 // Name under which file contents arrive; an empty file of that name stays in the volume's root.
 inline constexpr const char* kDeliveryName = ".creel-delivery";

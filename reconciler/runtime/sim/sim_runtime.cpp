@@ -139,6 +139,13 @@ struct SimRuntime::Do {
     sim.containers.erase(op.agent);
     return std::string{};
   }
+  Result<std::string> operator()(const op::ClearStorage& op) {
+    if (const auto it = sim.containers.find(op.agent); it != sim.containers.end() && has_process(it->second.state))
+      return Error{ErrorKind::conflict, "the volume is in use (simulated)", {}, {}};
+    for (const auto& path : op.paths)
+      std::erase_if(sim.files[op.agent], [&](const auto& file) { return file.first.starts_with(path); });
+    return std::string{};
+  }
   Result<std::string> operator()(const op::RemoveStorage& op) {
     if (sim.containers.contains(op.agent))
       return Error{ErrorKind::conflict, "the volume is in use (simulated)", {}, {}};
