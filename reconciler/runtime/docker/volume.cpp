@@ -19,11 +19,11 @@ std::string container_name(const AgentId& agent) { return object_name(agent) + "
 
 bool absent(const Error& error) { return error.kind == ErrorKind::not_found; }
 
-// The entries of "agents/" come as "agents/", "agents/main/", "agents/main/sessions/", …
+// The entries of "agents/" come as "agents/", "agents/main/", "agents/main/sessions/", …: "main/".
 std::optional<std::string> child_of(const std::string& folder, const std::string& path) {
   if (path.size() <= folder.size() || !path.starts_with(folder)) return std::nullopt;
-  const std::string name = path.substr(folder.size(), path.find('/', folder.size()) - folder.size());
-  return name.empty() ? std::nullopt : std::optional{name};
+  const auto slash = path.find('/', folder.size());
+  return path.substr(folder.size(), slash == std::string::npos ? slash : slash + 1 - folder.size());
 }
 
 }  // namespace
@@ -99,7 +99,8 @@ Result<std::vector<std::string>> VolumeAccess::expand(const std::string& contain
   CREEL_TRY(const auto seen, look(container, std::string{kMount} + "/" + folder, stop));
   std::vector<std::string> paths;
   for (const auto& name : seen ? seen->children : std::vector<std::string>{}) {
-    CREEL_TRY(auto more, expand(container, folder + name + pattern.substr(star + 1), stop));
+    if (!name.ends_with('/')) continue;
+    CREEL_TRY(auto more, expand(container, folder + name + pattern.substr(star + 2), stop));
     std::move(more.begin(), more.end(), std::back_inserter(paths));
   }
   return paths;

@@ -33,7 +33,7 @@ class VolumeAccess {
   // What a path in the container is; nullopt: nothing.
   struct Seen {
     TarEntry itself;
-    std::vector<std::string> children;  // names
+    std::vector<std::string> children;  // names, those of folders with a closing "/"
   };
 
   Result<std::string> open(const AgentId& agent, const std::string& image, std::stop_token stop);
