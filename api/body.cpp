@@ -86,6 +86,17 @@ std::optional<std::size_t> utf8_length(std::string_view text) {
   return count;
 }
 
+// A whole number of the query, clamped to what fits; nullopt: there is none, or it is no number.
+std::optional<std::int64_t> number_of(const Request& request, const std::string& name) {
+  const std::string text = request.query_value(name);
+  std::int64_t number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (end != text.data() + text.size() || text.empty()) return std::nullopt;
+  if (error == std::errc::result_out_of_range) return text[0] == '-' ? INT64_MIN : INT64_MAX;
+  if (error != std::errc{}) return std::nullopt;
+  return number;
+}
+
 }  // namespace
 
 Result<json> parse_json(std::string_view text) {
@@ -127,6 +138,13 @@ Result<std::optional<std::int64_t>> integer_field(const json& object, const char
       (value->is_number_unsigned() && value->get<std::uint64_t>() > static_cast<std::uint64_t>(INT64_MAX)))
     return wrong_type(name, "a whole number");
   return std::optional{value->get<std::int64_t>()};
+}
+
+std::string first_characters(std::string_view text, std::size_t most) {
+  std::size_t end = 0;
+  for (std::size_t count = 0; end < text.size(); ++end)
+    if ((static_cast<unsigned char>(text[end]) & 0xC0) != 0x80 && count++ == most) break;
+  return std::string{text.substr(0, end)};
 }
 
 std::string trimmed(std::string_view text) {
@@ -181,15 +199,13 @@ Result<bool> flag_of(const Request& request, const std::string& name) {
 }
 
 std::size_t limit_of(const Request& request, std::size_t by_default, std::size_t most) {
-  const auto found = request.query.find("limit");
-  if (found == request.query.end()) return by_default;
-  const std::string& text = found->second;
-  std::int64_t number = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (end != text.data() + text.size() || text.empty()) return by_default;
-  if (error == std::errc::result_out_of_range) return text[0] == '-' ? 1 : most;
-  if (error != std::errc{}) return by_default;
-  return static_cast<std::size_t>(std::clamp<std::int64_t>(number, 1, static_cast<std::int64_t>(most)));
+  const auto number = number_of(request, "limit");
+  if (!number) return by_default;
+  return static_cast<std::size_t>(std::clamp<std::int64_t>(*number, 1, static_cast<std::int64_t>(most)));
+}
+
+std::size_t offset_of(const Request& request) {
+  return static_cast<std::size_t>(std::max<std::int64_t>(number_of(request, "offset").value_or(0), 0));
 }
 
 }  // namespace creel::api

@@ -35,6 +35,9 @@ std::string trimmed(std::string_view text);
 // No control characters, valid UTF-8, and between `least` and `most` characters (not bytes).
 bool plain_text(std::string_view text, std::size_t least, std::size_t most);
 
+// Its beginning, cut between characters. `text` is UTF-8.
+std::string first_characters(std::string_view text, std::size_t most);
+
 // ?name=SECONDS, with fractions, within 0..longest; or 0 with `Prefer: respond-async`.
 Result<std::chrono::milliseconds> wait_of(const Request& request, std::chrono::milliseconds by_default,
                                           std::chrono::milliseconds longest);
@@ -42,5 +45,7 @@ Result<std::chrono::milliseconds> wait_of(const Request& request, std::chrono::m
 Result<bool> flag_of(const Request& request, const std::string& name);
 // ?limit=: clamped to 1..most; not a number: by_default (as the document says).
 std::size_t limit_of(const Request& request, std::size_t by_default, std::size_t most);
+// ?offset=: at least 0; not a number: 0.
+std::size_t offset_of(const Request& request);
 
 }  // namespace creel::api

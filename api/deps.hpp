@@ -7,6 +7,7 @@
 #include <string>
 
 #include "api/auth/login_throttle.hpp"
+#include "api/chats.hpp"
 #include "api/metrics.hpp"
 #include "api/settings.hpp"
 #include "api/streams.hpp"
@@ -17,6 +18,7 @@
 #include "controller/core/plans.hpp"
 #include "controller/core/ports.hpp"
 #include "controller/core/template.hpp"
+#include "controller/gateway/chat_queue.hpp"
 #include "controller/gateway/gateway.hpp"
 #include "controller/secrets/sealer.hpp"
 #include "controller/store/pg.hpp"
@@ -57,7 +59,9 @@ struct Deps {
   std::string controller_id;
   std::function<EngineState()> engine;  // may be empty
   verify::Verifier& verifier;
-  TokenCheck accepts_token{};
+  TokenCheck accepts_token;
+  gateway::ChatQueue& chat_queue;
+  Chats& chats;
 };
 
 }  // namespace creel::api

@@ -31,6 +31,7 @@ const std::vector<Route>& routes() {
       {"GET", "/api/agents/:id/config", user, Rate::api, "Failed to fetch configuration", get_config},
       {"PUT", "/api/agents/:id/config", user, Rate::api, "Failed to update configuration", put_config},
       {"GET", "/api/agents/:id/logs", user, Rate::api, "Failed to fetch logs", agent_logs},
+      {"GET", "/api/agents/:id/messages", user, Rate::api, "Failed to fetch messages", agent_messages},
       {"GET", "/api/agents/:id/stats", user, Rate::api, "Failed to fetch stats", agent_stats},
       {"GET", "/api/agents/:id/plan", user, Rate::api, "Failed to fetch plan", get_plan},
       {"GET", "/api/agents/:id/events", user, Rate::api, "Failed to fetch events", agent_events},
@@ -53,6 +54,7 @@ const std::vector<Route>& routes() {
       {"GET", "/api/agent", user, Rate::api, "Internal error", get_agent_action},
       {"POST", "/api/agent", user, Rate::chat, "Internal error", post_agent_action},
       {"POST", "/api/chat", user, Rate::chat, "Failed to send message", chat},
+      {"GET", "/api/chat", user, Rate::chat, "Failed to fetch messages", list_chat},
 
       {"GET", "/healthz", open, Rate::none, "Internal server error", healthz},
       {"GET", "/readyz", open, Rate::none, "Internal server error", readyz},

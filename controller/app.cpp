@@ -64,10 +64,12 @@ class App {
     if (waiters_) waiters_->stop();
     if (verifier_) verifier_->stop();
     if (server_) server_->stop();
+    if (chat_queue_) chat_queue_->stop();
     if (streams_) streams_->stop();
     if (listener_) listener_->stop();
     if (lease_) lease_->stop();
     live_streams_job_.reset();
+    chats_job_.reset();
     if (loop_) loop_->follow();
     sampler_.reset();
     if (verify_pool_) verify_pool_->join();
@@ -123,6 +125,9 @@ class App {
   std::unique_ptr<api::LoginThrottle> throttle_;
   std::unique_ptr<verify::Verifier> verifier_;
   std::unique_ptr<api::Pool> verify_pool_;
+  std::unique_ptr<gateway::ChatQueue> chat_queue_;
+  std::unique_ptr<api::Chats> chats_;
+  std::unique_ptr<Job> chats_job_;
   std::unique_ptr<api::Deps> deps_;
   std::unique_ptr<api::Dispatcher> dispatcher_;
   std::unique_ptr<api::Server> server_;
@@ -242,6 +247,8 @@ Result<void> App::open_api() {
   waiters_ = std::make_unique<api::Waiters>(read_row, post, *timer_);
   streams_ = std::make_unique<api::Streams>(settings_.max_streams);
   throttle_ = std::make_unique<api::LoginThrottle>(settings_.login_attempts, settings_.login_window);
+  chat_queue_ = std::make_unique<gateway::ChatQueue>();
+  chats_ = std::make_unique<api::Chats>(*database_);
   open_verifier();
   api::ChatFunction chat = [this](const std::string& kind, gateway::ChatRequest request,
                                   std::function<void(Result<gateway::ChatReply>)> done) {
@@ -252,12 +259,30 @@ Result<void> App::open_api() {
     if (engine_->reachable() && loop_->engine_events_connected()) return {"reachable", ""};
     return {"unreachable", "no answer from " + engine_->address()};
   };
-  deps_ = std::make_unique<api::Deps>(api::Deps{
-      *database_, *sealer_, catalog_->templates, catalog_->plans, *sampler_, *logs_, std::move(chat), *waiters_,
-      *streams_, *timer_, std::move(post), *metrics_, *throttle_, settings_, system_now, config_.controller_id,
-      engine_state, *verifier_, [this](const std::string& address, const std::string& token, auto done) {
-        gateways_->accepts_async(address, token, std::move(done));
-      }});
+  deps_ =
+      std::make_unique<api::Deps>(api::Deps{*database_,
+                                            *sealer_,
+                                            catalog_->templates,
+                                            catalog_->plans,
+                                            *sampler_,
+                                            *logs_,
+                                            std::move(chat),
+                                            *waiters_,
+                                            *streams_,
+                                            *timer_,
+                                            std::move(post),
+                                            *metrics_,
+                                            *throttle_,
+                                            settings_,
+                                            system_now,
+                                            config_.controller_id,
+                                            engine_state,
+                                            *verifier_,
+                                            [this](const std::string& address, const std::string& token, auto done) {
+                                              gateways_->accepts_async(address, token, std::move(done));
+                                            },
+                                            *chat_queue_,
+                                            *chats_});
   dispatcher_ = std::make_unique<api::Dispatcher>(*deps_, std::move(proxies));
   CREEL_TRY(server_, api::Server::start(settings_, *dispatcher_, *pool_, *metrics_));
   return {};
@@ -286,6 +311,10 @@ void App::open_verifier() {
 void App::connect() {
   watch_numbers();
   keep_live_streams();
+  Job::Options chats;
+  chats.name = "chats";
+  chats.period = chats_->hold() / 3;
+  chats_job_ = std::make_unique<Job>(std::move(chats), [this](std::stop_token) { chats_->pass(); });
   listener_ = std::make_unique<store::Listener>(conninfo_);
   listener_->subscribe(store::kAgentChannel, [this](const std::string& id) {
     loop_->on_wish(id);
@@ -360,6 +389,10 @@ void App::watch_numbers() {
                   [this] { return static_cast<double>(loop_->queue_depth()); });
   metrics_->watch(Kind::gauge, "creel_queue_oldest_age_seconds", "How long the oldest of them has been due.", {},
                   [this] { return static_cast<double>(loop_->oldest_age().count()) / 1000.0; });
+  metrics_->watch(Kind::gauge, "creel_chats_talking", "Chats that an agent is at work on.", {},
+                  [this] { return static_cast<double>(chat_queue_->load().talking); });
+  metrics_->watch(Kind::gauge, "creel_chats_waiting", "Chats that wait for their turn.", {},
+                  [this] { return static_cast<double>(chat_queue_->load().waiting); });
   metrics_->watch(Kind::gauge, "creel_leader", "1 while this process holds the lease.", {},
                   [this] { return lease_ && lease_->held() ? 1.0 : 0.0; });
   metrics_->watch(Kind::gauge, "creel_engine_reachable", "0 while calls to the engine fail at once.", {},

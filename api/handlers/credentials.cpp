@@ -18,12 +18,6 @@ namespace {
 
 constexpr const char* kFailure = "Internal error";
 
-// The agent named, or the caller's oldest.
-Result<std::optional<store::AgentRow>> find_own(store::Tx& tx, const Caller& caller, const std::string& id,
-                                                bool for_update = false) {
-  return find_instance(tx, caller, id.empty() ? caller.id.str() : id, for_update);
-}
-
 std::string known_keys() {
   std::string keys;
   for (const auto& kind : credential_kinds()) keys += (keys.empty() ? "" : ", ") + std::string{kind.key};
@@ -32,8 +26,7 @@ std::string known_keys() {
 
 struct Change {
   const CredentialKind* kind = nullptr;
-  std::string value;     // "" = remove
-  std::string agent_id;  // "" = the caller's own
+  std::string value;  // "" = remove
 };
 
 Result<Change> read(const json& body) {
@@ -46,8 +39,6 @@ Result<Change> read(const json& body) {
   if (!value) return invalid("value", "The field value is required; an empty text removes the credential");
   change.value = trimmed(*value);
   if (!change.value.empty()) CREEL_CHECK(check_credential(change.kind->key, "value", change.value));
-  CREEL_TRY(const auto agent, text_field(body, "agentId"));
-  change.agent_id = agent.value_or("");
   return change;
 }
 
@@ -65,8 +56,9 @@ Result<bool> store_change(store::Tx& tx, const AgentId& agent, const Change& cha
 
 Reply list_credentials(const Request& request, Deps& deps) {
   CREEL_API_TRY(auto tx, request, kFailure, deps.db.begin());
-  CREEL_API_TRY(const auto row, request, kFailure, find_own(tx, *request.caller, request.query_value("agentId")));
-  if (!row) return agent_not_found(request);
+  const std::string agent = request.query_value("agentId");
+  CREEL_API_TRY(const auto row, request, kFailure, find_own(tx, *request.caller, agent));
+  if (!row) return own_agent_not_found(request, agent);
   CREEL_API_TRY(const auto names, request, kFailure, store::secret_names(tx, row->id));
   const std::set<std::string, std::less<>> set{names.begin(), names.end()};
   json credentials = json::object();
@@ -76,9 +68,10 @@ Reply list_credentials(const Request& request, Deps& deps) {
 
 Reply set_credential(const Request& request, const json& body, Deps& deps) {
   CREEL_API_TRY(const Change change, request, "", read(body));
+  CREEL_API_TRY(const std::string agent, request, "", agent_id_of(request, body));
   CREEL_API_TRY(auto tx, request, kFailure, deps.db.begin());
-  CREEL_API_TRY(auto row, request, kFailure, find_own(tx, *request.caller, change.agent_id, true));
-  if (!row) return agent_not_found(request);
+  CREEL_API_TRY(auto row, request, kFailure, find_own(tx, *request.caller, agent, true));
+  if (!row) return own_agent_not_found(request, agent);
 
   const std::string key{change.kind->key};
   json answer{{"success", true}, {"key", key}, {"configured", !change.value.empty()}, {"agentId", row->id.str()}};

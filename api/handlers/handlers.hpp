@@ -9,6 +9,9 @@
 
 namespace creel::api {
 
+// Of the documented API.
+inline constexpr const char* kApiVersion = "1.0.0";
+
 // auth.cpp
 Reply login(const Request&, Deps&);
 Reply logout(const Request&, Deps&);
@@ -55,14 +58,25 @@ Reply agent_logs(const Request&, Deps&);
 // events.cpp
 Reply agent_events(const Request&, Deps&);
 Reply all_events(const Request&, Deps&);
+// messages.cpp
+Reply agent_messages(const Request&, Deps&);
 // agent_action.cpp
 Reply get_agent_action(const Request&, Deps&);
 Reply post_agent_action(const Request&, Deps&);
-// credentials.cpp, called by agent_action.cpp
+// The following three are called by agent_action.cpp.
+// credentials.cpp
 Reply list_credentials(const Request&, Deps&);
 Reply set_credential(const Request&, const nlohmann::json& body, Deps&);
+// sessions.cpp
+Reply agent_sessions(const Request&, Deps&);
+Reply agent_session(const Request&, Deps&);
+Reply agent_memory(const Request&, Deps&);
+// agent_chat.cpp
+Reply agent_chat(const Request&, const nlohmann::json& body, Deps&);
+Reply create_session(const Request&, const nlohmann::json& body, Deps&);
 // chat.cpp
 Reply chat(const Request&, Deps&);
+Reply list_chat(const Request&, Deps&);
 // verify.cpp
 Reply get_verification(const Request&, Deps&);
 Reply verification_challenge(const Request&, Deps&);

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "api/body.hpp"
 #include "api/error.hpp"
 #include "controller/core/agent_json.hpp"
 #include "controller/core/spec_hash.hpp"
@@ -29,6 +30,30 @@ Result<Found> find_instance(store::Tx& tx, const Caller& caller, const std::stri
   // Read again under the lock: another request may have deleted it in between.
   if (row && for_update) return find_agent(tx, caller, row->id.str(), true);
   return row;
+}
+
+Result<Found> find_own(store::Tx& tx, const Caller& caller, const std::string& id, bool for_update) {
+  return find_instance(tx, caller, id.empty() ? caller.id.str() : id, for_update);
+}
+
+Result<std::string> agent_id_of(const Request& request, const nlohmann::json& body) {
+  CREEL_TRY(const auto id, text_field(body, "agentId"));
+  return id.value_or(request.query_value("agentId"));
+}
+
+Response own_agent_not_found(const Request& request, const std::string& id) {
+  if (!id.empty()) return agent_not_found(request);
+  return error_answer(request, 404, "AGENT_NOT_FOUND",
+                      "You have no agent yet; make one with POST /api/agents/provision");
+}
+
+Response session_not_found(const Request& request) {
+  return error_answer(request, 404, "SESSION_NOT_FOUND", "Session not found");
+}
+
+Result<std::optional<store::ChatSession>> some_session(Result<store::ChatSession> session) {
+  CREEL_TRY(auto found, std::move(session));
+  return std::optional{std::move(found)};
 }
 
 Response agent_not_found(const Request& request) {

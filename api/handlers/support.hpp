@@ -5,12 +5,14 @@
 #pragma once
 
 #include <map>
+#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
 
 #include "api/deps.hpp"
 #include "api/http.hpp"
 #include "controller/store/agents.hpp"
+#include "controller/store/messages.hpp"
 
 namespace creel::api {
 
@@ -20,7 +22,15 @@ Result<std::optional<store::AgentRow>> find_agent(store::Tx& tx, const Caller& c
 // For /api/instance/:userId: an agent id, or the caller's own user id, which means the caller's oldest live agent.
 Result<std::optional<store::AgentRow>> find_instance(store::Tx& tx, const Caller& caller, const std::string& id,
                                                      bool for_update = false);
+// For routes that need not name one: as find_instance; "" means the caller's oldest live agent too.
+Result<std::optional<store::AgentRow>> find_own(store::Tx& tx, const Caller& caller, const std::string& id,
+                                                bool for_update = false);
+// The agent that such a request names in its body or its query; "" = none.
+Result<std::string> agent_id_of(const Request& request, const nlohmann::json& body);
 Response agent_not_found(const Request& request);
+// What find_own() did not find.
+Response own_agent_not_found(const Request& request, const std::string& id);
+Response session_not_found(const Request& request);
 Response instance_forbidden(const Request& request);
 
 // Renders spec, readiness, version and hashes of the row from its template; returns the files as the JSON text that is
@@ -43,6 +53,9 @@ Result<void> render_again(store::Tx& tx, store::AgentRow& row, const Deps& deps)
 // An event by the caller.
 Result<void> record_event(store::Tx& tx, const AgentId& agent, const char* kind, const char* reason,
                           std::string message, const Caller& caller);
+
+// For functions that may find no session.
+Result<std::optional<store::ChatSession>> some_session(Result<store::ChatSession> session);
 
 // What a Later needs of its request: everything but the body.
 Request without_body(const Request& request);

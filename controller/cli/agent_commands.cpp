@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "controller/cli/format.hpp"
+#include "controller/core/clock.hpp"
 
 namespace creel::cli {
 namespace {
@@ -95,6 +96,20 @@ void print_webhook(Io& io, const Json& answer) {
   io.out << pairs({{"webhook", shown(whatsapp, "webhookPath")}, {"verify token", shown(whatsapp, "verifyToken")}});
   io.err
       << "Give Meta the webhook's path, after this API's own address, and the verify token; it is shown this once.\n";
+}
+
+// The line breaks are the text's own; each line is made harmless by itself.
+void print_lines(Io& io, const std::string& text, const std::string& indent = {}) {
+  for (std::size_t at = 0; at <= text.size();) {
+    const auto end = std::min(text.find('\n', at), text.size());
+    io.out << indent << printable(text.substr(at, end - at)) << "\n";
+    at = end + 1;
+  }
+}
+
+std::string time_of(const Json& milliseconds_since_1970) {
+  if (!milliseconds_since_1970.is_number_integer()) return {};
+  return to_rfc3339(TimePoint{milliseconds{milliseconds_since_1970.get<std::int64_t>()}});
 }
 
 void print_log(Io& io, const Json& line) {
@@ -305,14 +320,8 @@ Result<void> show_plan(Client client, const std::string& id) {
                           {"phase", shown(answer, "phase")},
                           {"message", shown(answer, "message")},
                           {"next attempt", shown(answer, "nextAttempt")}});
-  // One action a line: the line breaks are the plan's own.
   const std::string plan = shown(answer, "plan");
-  for (std::size_t at = 0; at < plan.size();) {
-    const auto end = std::min(plan.find('\n', at), plan.size());
-    client.io.out << printable(plan.substr(at, end - at)) << "\n";
-    at = end + 1;
-  }
-  if (plan.empty()) client.io.out << "nothing to do\n";
+  print_lines(client.io, plan.empty() ? "nothing to do" : plan);  // one action a line
   return {};
 }
 
@@ -336,13 +345,43 @@ Result<void> chat(Client client, const std::string& id, const std::string& messa
     print_json(client.io, answer);
     return {};
   }
-  // A reply may have several lines; each is made harmless by itself.
-  const std::string reply = shown(answer, "reply");
-  for (std::size_t at = 0; at <= reply.size();) {
-    const auto end = std::min(reply.find('\n', at), reply.size());
-    client.io.out << printable(reply.substr(at, end - at)) << "\n";
-    at = end + 1;
+  print_lines(client.io, shown(answer, "reply"));
+  return {};
+}
+
+Result<void> show_messages(Client client, const std::string& id, int limit) {
+  CREEL_TRY(const Json answer,
+            client.api.call("GET", agent_path(id) + "/messages" + query({{"limit", std::to_string(limit)}}), nullptr,
+                            kReadDeadline));
+  if (client.json) {
+    print_json(client.io, answer);
+    return {};
   }
+  // The API has the newest first; people read the other way round.
+  const Json& messages = member(answer, "messages");
+  for (auto message = messages.rbegin(); message != messages.rend(); ++message) {
+    client.io.out << printable(shown(*message, "timestamp") + "  " + shown(*message, "sender") + "  " +
+                               shown(*message, "platform"))
+                  << "\n";
+    print_lines(client.io, shown(*message, "content"), "  ");
+    if (const std::string error = shown(*message, "error"); !error.empty())
+      print_lines(client.io, "no reply: " + error, "  ");
+  }
+  return {};
+}
+
+Result<void> show_sessions(Client client, const std::string& id) {
+  CREEL_TRY(const Json answer, client.api.call("GET", "/api/agent" + query({{"action", "sessions"}, {"agentId", id}}),
+                                               nullptr, kReadDeadline));
+  if (client.json) {
+    print_json(client.io, answer);
+    return {};
+  }
+  std::vector<std::vector<std::string>> rows;
+  for (const auto& session : member(answer, "sessions"))
+    rows.push_back({shown(session, "id"), shown(session, "status"), shown(session, "platform"), shown(session, "key"),
+                    shown(session, "messageCount"), time_of(member(session, "lastActivity"))});
+  client.io.out << table({"ID", "STATUS", "PLATFORM", "KEY", "MESSAGES", "LAST ACTIVITY"}, rows, client.io.width);
   return {};
 }
 

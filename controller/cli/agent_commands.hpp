@@ -44,5 +44,7 @@ Result<void> show_stats(Client client, const std::string& id);
 Result<void> show_plan(Client client, const std::string& id);
 Result<void> delete_agent(Client client, const std::string& id, bool purge);
 Result<void> chat(Client client, const std::string& id, const std::string& message, const std::string& topic);
+Result<void> show_messages(Client client, const std::string& id, int limit);
+Result<void> show_sessions(Client client, const std::string& id);
 
 }  // namespace creel::cli

@@ -218,9 +218,10 @@ class Commands {
     chat_command->add_option("MESSAGE", line_.message, "what to say")->required();
     chat_command->add_option("--topic", line_.topic, "conversation, \"general\" if not given");
 
-    CLI::App& agents = *app_.add_subcommand("agents",
-                                            "agents: list, show, start, stop, restart, repair, reset-memory, "
-                                            "set-credential, rotate-token, logs, stats, plan, delete");
+    CLI::App& agents =
+        *app_.add_subcommand("agents",
+                             "agents: list, show, start, stop, restart, repair, reset-memory, "
+                             "set-credential, rotate-token, logs, messages, sessions, stats, plan, delete");
     agents.require_subcommand(1);
     client_command(agents, "list", "list agents", list_agents);
     add_id(client_command(agents, "show", "show one", [this](Client client) { return show_agent(client, line_.id); }));
@@ -254,6 +255,12 @@ class Commands {
     logs->add_flag("-f,--follow", line_.follow, "go on with what it prints from now on");
     logs->add_option("--limit", line_.limit, "lines, at most 100")->check(CLI::Range(1, 100));
     logs->add_option("--level", line_.level, "only lines of this level: debug, info, warn, error");
+    CLI::App* messages = client_command(agents, "messages", "what people and it said to each other",
+                                        [this](Client client) { return show_messages(client, line_.id, line_.limit); });
+    add_id(messages);
+    messages->add_option("--limit", line_.limit, "messages, at most 100")->check(CLI::Range(1, 100));
+    add_id(client_command(agents, "sessions", "its conversations",
+                          [this](Client client) { return show_sessions(client, line_.id); }));
     add_id(client_command(agents, "stats", "what it uses",
                           [this](Client client) { return show_stats(client, line_.id); }));
     add_id(client_command(agents, "plan", "what the controller would do next, and why",

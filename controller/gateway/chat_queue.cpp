@@ -129,7 +129,9 @@ struct ChatQueue::Impl : std::enable_shared_from_this<Impl> {
 
 ChatQueue::ChatQueue(Limits limits) : impl_(std::make_shared<Impl>(limits)) {}
 
-ChatQueue::~ChatQueue() {
+ChatQueue::~ChatQueue() { stop(); }
+
+void ChatQueue::stop() {
   std::unordered_map<AgentId, Agent> forgotten;  // destroyed outside the lock: it may hold places and turns
   const std::lock_guard lock{impl_->mutex};
   impl_->stopped = true;

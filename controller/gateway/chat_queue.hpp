@@ -37,7 +37,7 @@ class ChatQueue {
     Place(Place&&) noexcept = default;
     Place& operator=(Place&& other) noexcept;
     ~Place();
-    // Calls `call` once, as soon as it is its turn; never, when the queue is destroyed before.
+    // Calls `call` once, as soon as it is its turn; never, when the queue is stopped before.
     void begin(std::function<void(Turn)> call) &&;
 
    private:
@@ -56,13 +56,15 @@ class ChatQueue {
 
   ChatQueue() : ChatQueue(Limits{}) {}
   explicit ChatQueue(Limits limits);
-  ~ChatQueue();  // whoever waits is forgotten
+  ~ChatQueue();  // stop()
   ChatQueue(const ChatQueue&) = delete;
   ChatQueue& operator=(const ChatQueue&) = delete;
 
   // `session`: the conversation, as in ChatRequest::session_key.
   Result<Place> take_place(const AgentId& agent, const std::string& session);
   Load load() const;
+  // Forgets whoever waits and lets nobody in any more: what calls would use is about to go.
+  void stop();
 
  private:
   std::shared_ptr<Impl> impl_;

@@ -1,9 +1,9 @@
 #include "controller/store/messages.hpp"
 
+#include "controller/store/message_row.hpp"
 #include "controller/store/text.hpp"
 
 namespace creel::store {
-namespace {
 
 ChatSession session_of(const Rows::Row& row) {
   ChatSession session;
@@ -13,6 +13,7 @@ ChatSession session_of(const Rows::Row& row) {
   session.platform = row.text("platform");
   session.created_at = row.time("created_at");
   session.last_activity_at = row.time("last_activity_at");
+  session.ended_at = row.optional_time("ended_at");
   return session;
 }
 
@@ -28,8 +29,11 @@ Message message_of(const Rows::Row& row) {
   if (!row.is_null("external_id")) message.external_id = row.text("external_id");
   if (!row.is_null("error")) message.error = row.text("error");
   if (!row.is_null("response_ms")) message.response_ms = row.integer("response_ms");
+  message.pending_until = row.optional_time("pending_until");
   return message;
 }
+
+namespace {
 
 std::optional<std::string> repaired(const std::optional<std::string>& text) {
   return text ? std::optional{repair_text(*text)} : std::nullopt;
@@ -71,7 +75,7 @@ Result<std::optional<std::int64_t>> add_message(Tx& tx, const Message& message) 
 
 Result<void> fail_message(Tx& tx, std::int64_t id, const std::string& error) {
   CREEL_TRY([[maybe_unused]] const auto rows,
-            tx.exec("UPDATE messages SET error = $2 WHERE id = $1", {id, repair_text(error)}));
+            tx.exec("UPDATE messages SET error = $2, pending_until = NULL WHERE id = $1", {id, repair_text(error)}));
   return {};
 }
 

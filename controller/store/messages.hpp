@@ -24,6 +24,7 @@ struct ChatSession {
   std::string platform;  // "api" | "telegram" | "discord" | "whatsapp" | …
   TimePoint created_at;
   TimePoint last_activity_at;
+  std::optional<TimePoint> ended_at;  // the agent has forgotten what was said until then
 };
 
 struct Message {
@@ -37,6 +38,7 @@ struct Message {
   std::optional<std::string> external_id;
   std::optional<std::string> error;
   std::optional<std::int64_t> response_ms;
+  std::optional<TimePoint> pending_until;  // on its way to the agent; see chats.hpp. Read only.
 };
 
 // The agent's session of that key, made if there is none; two callers at once get the same one.

@@ -21,7 +21,7 @@ NUMBERS = {"ageSeconds", "cpu", "cpuPercent", "cpuSecondsTotal", "generation", "
            "observedGeneration", "pids", "uptime", "uptimeFormatted", "averageResponseTime", "messagesPerHour",
            "messagesProcessed", "successRate", "errorRate", "timestamp", "Retry-After", "RateLimit-Remaining",
            "Stripe-Signature",
-           "RateLimit-Reset", "count", "total"}
+           "RateLimit-Reset", "count", "total", "messageCount", "responseTime"}
 # Of a list only the first item is kept: how many there are depends on what ran before.
 LISTS = {"agents", "events", "keys", "logs", "messages", "points", "sessions"}
 # What the reconciler saw at that moment: held by the schema, not word for word.
@@ -29,6 +29,8 @@ STATE = {"conditions", "phase", "observedAt", "nextAttempt"}
 TEXTS = [
     (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "<time>"),
     (r"\bsk_[0-9a-f]+", "<key>"),
+    (r"\bmsg-\d+", "<msg>"),
+    (r"\bECHO\(\d+\)", "ECHO(<number>)"),
     (r"\b(req|key|msg|sess|user|log|stream|evt)_[0-9a-f_]+", r"<\1>"),
     (r"(creel-session=)[^;]+", r"\1<session>"),
     (r"\b[0-9a-f]{64}\b", "<64 hex>"),
@@ -52,6 +54,8 @@ def lasting(value, key=""):
         return f"<{key}>"
     if isinstance(value, list):
         return [lasting(member, key) for member in (value[:1] if key in LISTS else value)]
+    if key == "createdAt" and isinstance(value, int):  # of a session
+        return "<number>"
     if key in NUMBERS and value not in (None, "N/A") and not (isinstance(value, str) and re.match("[a-z]{3}_", value)):
         return "<number>" if isinstance(value, (int, float)) or key[0].isupper() else lasting_text(value, True)
     return lasting_text(value) if isinstance(value, str) else value

@@ -299,6 +299,63 @@ class Scenarios:
             time.sleep(0.05)  # polls another process
         return Ask(self.world.owner, operation.path, {"message": "Hello!", "agentId": agent})
 
+    postAgentAction_502 = chat_502
+
+    def getAgentAction_404(self, operation):
+        return Ask(self.world.owner, f"{operation.path}?action=sessions&agentId={UNKNOWN}")
+
+    def getAgentAction_404_SESSION_NOT_FOUND(self, operation):
+        return Ask(self.world.owner, f"{operation.path}?action=session&sessionId=sess_{UNKNOWN}")
+
+    def getAgentAction_400_action(self, operation):
+        return Ask(self.world.owner, operation.path + "?action=dance")
+
+    def getAgentAction_400_INVALID_QUERY(self, operation):
+        return Ask(self.world.owner, operation.path + "?action=session")
+
+    def _said(self):
+        """The session of something that was said and answered."""
+        answer = self.server.call("POST", "/api/agent", self.world.owner, {"message": "Hello!"})
+        assert answer.status == 200, answer
+        return answer.json["sessionId"]
+
+    def getAgentAction_200_sessions(self, operation):
+        self._said()
+        return Ask(self.world.owner, operation.path + "?action=sessions")
+
+    def getAgentAction_200_session(self, operation):
+        return Ask(self.world.owner, f"{operation.path}?action=session&limit=1&sessionId={self._said()}")
+
+    def getAgentAction_200_memory(self, operation):
+        agent = self.new_agent()
+        said = self.server.call("POST", "/api/agent", self.world.owner, {"message": "Hello!", "agentId": agent})
+        assert said.status == 200, said
+        return Ask(self.world.owner, f"{operation.path}?action=memory&agentId={agent}")
+
+    def getAgentAction_200_credentials(self, operation):
+        return Ask(self.world.owner, operation.path + "?action=credentials")
+
+    def postAgentAction_200_create_session(self, operation):
+        return Ask(self.world.owner, operation.path, {"action": "create-session"})
+
+    def postAgentAction_200_set_credential(self, operation):
+        return Ask(self.world.owner, operation.path,
+                   {"action": "set-credential", "key": "anthropic", "value": "sk-ant-example"})
+
+    def postAgentAction_400_message(self, operation):
+        return Ask(self.world.owner, operation.path, {"action": "chat"})
+
+    def postAgentAction_404_SESSION_NOT_FOUND(self, operation):
+        return Ask(self.world.owner, operation.path, {"message": "Hello!", "sessionId": "sess_" + UNKNOWN})
+
+    def listChat_200(self, operation):
+        self._said()
+        return Ask(self.world.owner, operation.path + "?limit=1")
+
+    def getMessages_200(self, operation):
+        self._said()
+        return self.good(operation, limit=1)
+
     # a template that is not installed any more: the row says so, as after an upgrade
     def _no_template(self, operation):
         agent = self.new_agent()

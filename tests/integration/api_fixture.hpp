@@ -60,6 +60,7 @@ class ApiTest : public PgTest {
   }
 
   void TearDown() override {
+    if (chat_queue_) chat_queue_->stop();
     if (waiters_) waiters_->stop();
     if (streams_) streams_->stop();
     if (verify_pool_) verify_pool_->join();
@@ -80,20 +81,38 @@ class ApiTest : public PgTest {
         },
         post, timer_, std::chrono::milliseconds{3'600'000});
     streams_ = std::make_unique<api::Streams>(settings_.max_streams);
+    chat_queue_ = std::make_unique<gateway::ChatQueue>(chat_limits_);
+    chats_ = std::make_unique<api::Chats>(*database_, chat_hold_);
     throttle_ = std::make_unique<api::LoginThrottle>(settings_.login_attempts, settings_.login_window);
     verify_pool_ = std::make_unique<api::Pool>(2);
     verifier_ = std::make_unique<verify::Verifier>(
         http_, verify_settings_, [this](std::function<void()> work) { verify_pool_->post(std::move(work)); });
     deps_ =
-        std::make_unique<api::Deps>(api::Deps{*database_, sealer_, templates_, plans_, stats_, logs_,
+        std::make_unique<api::Deps>(api::Deps{*database_,
+                                              sealer_,
+                                              templates_,
+                                              plans_,
+                                              stats_,
+                                              logs_,
                                               [this](const std::string& kind, gateway::ChatRequest request, auto done) {
                                                 if (chat_) chat_(kind, std::move(request), std::move(done));
                                               },
-                                              *waiters_, *streams_, timer_, std::move(post), metrics_, *throttle_,
-                                              settings_, system_now, "creel", [this] { return engine_; }, *verifier_,
+                                              *waiters_,
+                                              *streams_,
+                                              timer_,
+                                              std::move(post),
+                                              metrics_,
+                                              *throttle_,
+                                              settings_,
+                                              system_now,
+                                              "creel",
+                                              [this] { return engine_; },
+                                              *verifier_,
                                               [this](const std::string& address, const std::string& token, auto done) {
                                                 accepts_(address, token, std::move(done));
-                                              }});
+                                              },
+                                              *chat_queue_,
+                                              *chats_});
     dispatcher_ =
         std::make_unique<api::Dispatcher>(*deps_, api::TrustedProxies::parse(settings_.trusted_proxies).value());
   }
@@ -244,6 +263,10 @@ class ApiTest : public PgTest {
   std::unique_ptr<api::Waiters> waiters_;
   std::unique_ptr<api::Streams> streams_;
   std::unique_ptr<api::LoginThrottle> throttle_;
+  gateway::ChatQueue::Limits chat_limits_;
+  std::chrono::milliseconds chat_hold_{30'000};
+  std::unique_ptr<gateway::ChatQueue> chat_queue_;
+  std::unique_ptr<api::Chats> chats_;
   std::unique_ptr<api::Deps> deps_;
   std::unique_ptr<verify::Verifier> verifier_;
   std::unique_ptr<api::Pool> verify_pool_;

@@ -224,6 +224,8 @@ TEST_F(CliTest, CallsTheDocumentedRoutes) {
       {{"agents", "restart", "x"}, "POST /api/instance/x/restart HTTP"},
       {{"agents", "repair", "x"}, "POST /api/instance/x/repair HTTP"},
       {{"agents", "logs", "x", "--limit", "7", "--level", "warn"}, "GET /api/agents/x/logs?limit=7&level=warn HTTP"},
+      {{"agents", "messages", "x", "--limit", "7"}, "GET /api/agents/x/messages?limit=7 HTTP"},
+      {{"agents", "sessions", "x"}, "GET /api/agent?action=sessions&agentId=x HTTP"},
       {{"agents", "stats", "x"}, "GET /api/agents/x/stats HTTP"},
       {{"agents", "plan", "x"}, "GET /api/agents/x/plan HTTP"},
       {{"agents", "delete", "x"}, "DELETE /api/agents/x HTTP"},
@@ -261,6 +263,29 @@ TEST_F(CliTest, ShowsTheApisReasonAndARemedy) {
     for (const char* expected : c.expected) EXPECT_NE(err_.str().find(expected), std::string::npos) << err_.str();
     EXPECT_EQ(err_.str().find("sk_test"), std::string::npos);
   }
+}
+
+TEST_F(CliTest, ShowsAConversationAsItWentHarmlessForTheTerminal) {
+  FakeServer server{[](const std::string&) {
+    return http_answer(200, R"({"messages":[
+      {"sender":"agent","platform":"api","timestamp":"2026-03-19T00:00:02Z","content":"one\ntwo\u001b[31m"},
+      {"sender":"user","platform":"api","timestamp":"2026-03-19T00:00:00Z","content":"Hello!","error":"it broke"}]})");
+  }};
+  talk_to(server);
+  EXPECT_EQ(creel({"agents", "messages", "x"}), 0) << err_.str();
+  EXPECT_EQ(out_.str(),
+            "2026-03-19T00:00:00Z  user  api\n  Hello!\n  no reply: it broke\n"
+            "2026-03-19T00:00:02Z  agent  api\n  one\n  two?[31m\n");
+}
+
+TEST_F(CliTest, ListsSessionsWithTimesForPeople) {
+  FakeServer server{[](const std::string&) {
+    return http_answer(200, R"({"sessions":[{"id":"sess_1","status":"active","platform":"api","key":"topic:general",
+      "messageCount":5,"lastActivity":1710810000000}]})");
+  }};
+  talk_to(server);
+  EXPECT_EQ(creel({"agents", "sessions", "x"}), 0) << err_.str();
+  EXPECT_NE(out_.str().find("2024-03-19T01:00:00Z"), std::string::npos) << out_.str();
 }
 
 TEST_F(CliTest, FollowsLogsUntilTheServerEnds) {

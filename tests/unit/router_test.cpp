@@ -49,7 +49,7 @@ TEST(Router, DoesNotDeleteAnAgentCalledProvision) {
 
 TEST(Router, TakesHeadForGet) {
   EXPECT_EQ(pattern_of("HEAD", "/healthz"), "/healthz");
-  EXPECT_EQ(find("HEAD", "/api/chat").route, nullptr);
+  EXPECT_EQ(find("HEAD", "/api/provision").route, nullptr);
 }
 
 TEST(Router, KnowsWhatIsAllowedElsewhere) {

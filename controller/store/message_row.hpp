@@ -1,0 +1,13 @@
+// How rows of chat_sessions and messages are read; private to store/.
+#pragma once
+
+#include "controller/store/messages.hpp"
+
+namespace creel::store {
+
+// A row with every column of chat_sessions.
+ChatSession session_of(const Rows::Row& row);
+// A row with every column of messages.
+Message message_of(const Rows::Row& row);
+
+}  // namespace creel::store
