@@ -31,6 +31,7 @@
 #include "controller/store/migrate.hpp"
 #include "controller/store/pg.hpp"
 #include "controller/streams/live_streams.hpp"
+#include "controller/transcripts/collector.hpp"
 #include "reconciler/runtime/docker/docker_logs.hpp"
 #include "reconciler/runtime/docker/docker_runtime.hpp"
 #include "reconciler/runtime/docker/engine.hpp"
@@ -70,6 +71,7 @@ class App {
     if (lease_) lease_->stop();
     live_streams_job_.reset();
     chats_job_.reset();
+    collector_job_.reset();
     if (loop_) loop_->follow();
     sampler_.reset();
     if (verify_pool_) verify_pool_->join();
@@ -92,6 +94,7 @@ class App {
   void open_verifier();
   void connect();
   void keep_live_streams();
+  void collect_transcripts();
   void watch_numbers();
   std::optional<std::vector<stats::Target>> sample_targets();
 
@@ -115,6 +118,8 @@ class App {
   std::unique_ptr<store::Listener> listener_;
   std::unique_ptr<streams::LiveStreams> live_streams_;
   std::unique_ptr<Job> live_streams_job_;
+  std::unique_ptr<transcripts::Collector> collector_;
+  std::unique_ptr<Job> collector_job_;
   std::atomic<bool> leading_{false};  // as the lease last said
   api::Settings settings_;
   std::unique_ptr<api::Metrics> metrics_;
@@ -315,6 +320,7 @@ void App::connect() {
   chats.name = "chats";
   chats.period = chats_->hold() / 3;
   chats_job_ = std::make_unique<Job>(std::move(chats), [this](std::stop_token) { chats_->pass(); });
+  collect_transcripts();
   listener_ = std::make_unique<store::Listener>(conninfo_);
   listener_->subscribe(store::kAgentChannel, [this](const std::string& id) {
     loop_->on_wish(id);
@@ -332,6 +338,7 @@ void App::connect() {
         leading_ = true;
         loop_->lead();
         if (live_streams_job_) live_streams_job_->wake();
+        if (collector_job_) collector_job_->wake();
       },
       [this] {
         spdlog::info("not leading any more");
@@ -360,6 +367,20 @@ void App::keep_live_streams() {
   job.may_run = [this] { return leading_.load(); };
   live_streams_job_ =
       std::make_unique<Job>(std::move(job), [this](std::stop_token stop) { live_streams_->pass(std::move(stop)); });
+}
+
+void App::collect_transcripts() {
+  transcripts::CollectorOptions options;
+  options.controller_id = config_.controller_id;
+  options.retention = config_.message_retention;
+  collector_ = std::make_unique<transcripts::Collector>(*database_, *sealer_, catalog_->templates, *operator_,
+                                                        system_now, options);
+  Job::Options job;
+  job.name = "transcripts";
+  job.period = std::chrono::milliseconds{100};  // a pass takes its own time
+  job.may_run = [this] { return leading_.load(); };
+  collector_job_ =
+      std::make_unique<Job>(std::move(job), [this](std::stop_token stop) { collector_->pass(std::move(stop)); });
 }
 
 void App::watch_numbers() {

@@ -47,11 +47,12 @@ struct Config {
   std::string controller_id;      // CREEL_CONTROLLER_ID
   std::string master_key;         // CREEL_MASTER_KEY: base64 of 32 bytes, "" = from the file. Secret.
   std::string master_key_file;    // CREEL_MASTER_KEY_FILE: default <state_dir>/master.key, made on first start
-  LogFormat log = LogFormat::text;                       // CREEL_LOG
-  std::chrono::seconds resync{60};                       // CREEL_RESYNC_SECONDS
-  std::chrono::seconds stats{10};                        // CREEL_STATS_SECONDS
-  std::chrono::seconds volume_retention{7 * 24 * 3600};  // CREEL_VOLUME_RETENTION
-  bool metrics = true;                                   // CREEL_METRICS: serve /metrics
+  LogFormat log = LogFormat::text;                           // CREEL_LOG
+  std::chrono::seconds resync{60};                           // CREEL_RESYNC_SECONDS
+  std::chrono::seconds stats{10};                            // CREEL_STATS_SECONDS
+  std::chrono::seconds volume_retention{7 * 24 * 3600};      // CREEL_VOLUME_RETENTION
+  std::chrono::seconds message_retention{90LL * 24 * 3600};  // CREEL_MESSAGE_RETENTION; 0 = for ever
+  bool metrics = true;                                       // CREEL_METRICS: serve /metrics
 
   // Engine
   std::string docker_host;         // DOCKER_HOST: "unix:///path" or "tcp://host:port"

@@ -71,6 +71,7 @@ class CreelProcess {
                std::chrono::seconds longest = std::chrono::seconds{60});
 
   const std::string& controller() const { return controller_; }
+  std::string conninfo() const { return env_.at("DATABASE_URL"); }
   const std::string& url() const { return url_; }
   std::string log() const;  // everything serve has written so far
   const std::filesystem::path& state() const { return state_; }

@@ -160,6 +160,7 @@ TEST(Config, RefusesBadValuesAndNamesThem) {
       {"CREEL_RESYNC_SECONDS", "0"},
       {"CREEL_RESYNC_SECONDS", "1.5"},
       {"CREEL_VOLUME_RETENTION", "a week"},
+      {"CREEL_MESSAGE_RETENTION", "-1d"},
       {"CREEL_METRICS", "maybe"},
       {"DOCKER_HOST", "ssh://host"},
       {"DOCKER_HOST", "unix://"},
