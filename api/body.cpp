@@ -190,9 +190,9 @@ Result<std::chrono::milliseconds> wait_of(const Request& request, std::chrono::m
 }
 
 Result<bool> flag_of(const Request& request, const std::string& name) {
-  const std::string text = request.query_value(name);
-  if (text == "true") return true;
-  if (text.empty() || text == "false") return false;
+  const auto found = request.query.find(name);
+  if (found == request.query.end() || found->second == "false") return false;
+  if (found->second == "true") return true;
   Error bad = invalid(name, "The query parameter " + name + " must be true or false");
   bad.code = "INVALID_QUERY";
   return bad;

@@ -41,7 +41,7 @@ std::string first_characters(std::string_view text, std::size_t most);
 // ?name=SECONDS, with fractions, within 0..longest; or 0 with `Prefer: respond-async`.
 Result<std::chrono::milliseconds> wait_of(const Request& request, std::chrono::milliseconds by_default,
                                           std::chrono::milliseconds longest);
-// ?name=: true or false; absent or empty is false. Error: INVALID_QUERY, naming the parameter.
+// ?name=: true or false; absent is false. Error: INVALID_QUERY, naming the parameter.
 Result<bool> flag_of(const Request& request, const std::string& name);
 // ?limit=: clamped to 1..most; not a number: by_default (as the document says).
 std::size_t limit_of(const Request& request, std::size_t by_default, std::size_t most);

@@ -212,7 +212,7 @@ Result<void> App::open_engine() {
 std::optional<std::vector<stats::Target>> App::sample_targets() {
   auto tx = database_->begin();
   if (!tx) return std::nullopt;
-  auto rows = store::list_agents(*tx, std::nullopt, 10'000, "");
+  auto rows = store::list_agents(*tx, std::nullopt, 10'000);
   if (!rows) return std::nullopt;
   std::vector<stats::Target> targets;
   for (const auto& row : *rows)

@@ -24,23 +24,19 @@ constexpr std::chrono::seconds kLongestWait{180};
 Result<json> listed(const Request& request, Deps& deps) {
   const Caller& caller = *request.caller;
   const std::size_t limit = limit_of(request, kMaxListed, kMaxListed);
+  CREEL_TRY(const auto cursor, store::parse_cursor(request.query_value("cursor")));
   CREEL_TRY(auto tx, deps.db.begin());
   const std::optional<UserId> owner = caller.admin ? std::nullopt : std::optional{caller.id};
   // One more than asked for shows whether there are more.
-  auto rows = store::list_agents(tx, owner, limit + 1, request.query_value("cursor"));
-  if (!rows) {
-    Error error = rows.error();
-    if (error.kind == ErrorKind::invalid) error.code = "INVALID_QUERY";
-    return error;
-  }
+  CREEL_TRY(auto rows, store::list_agents(tx, owner, limit + 1, cursor));
   json answer;
-  if (rows->size() > limit) {
-    rows->resize(limit);
-    answer["nextCursor"] = store::cursor_after(rows->back());
+  if (rows.size() > limit) {
+    rows.resize(limit);
+    answer["nextCursor"] = store::cursor_after(rows.back());
   }
   answer["agents"] = json::array();
-  for (const auto& row : *rows) answer["agents"].push_back(list_item(row, deps.settings));
-  answer["count"] = rows->size();
+  for (const auto& row : rows) answer["agents"].push_back(list_item(row, deps.settings));
+  answer["count"] = rows.size();
   return Result<json>{boost::system::in_place_value, std::move(answer)};
 }
 
@@ -60,6 +56,8 @@ Result<bool> was_deleted(store::Tx& tx, const Caller& caller, const AgentId& id)
 }  // namespace
 
 Reply list_agents(const Request& request, Deps& deps) {
+  // What is asked wrongly is wrong for nobody too.
+  CREEL_API_CHECK(request, "", store::parse_cursor(request.query_value("cursor")));
   if (!request.caller) return json_answer(200, json{{"agents", json::array()}, {"count", 0}, {"status", "ok"}});
   auto answer = listed(request, deps);
   if (!answer) {

@@ -23,8 +23,9 @@ constexpr std::size_t kMaxLimit = 1'000;
 constexpr std::size_t kMaxAgents = 1'000;
 
 Result<std::int64_t> after_of(const Request& request) {
-  const std::string text = request.query_value("after");
-  if (text.empty()) return std::int64_t{0};
+  const auto given = request.query.find("after");
+  if (given == request.query.end()) return std::int64_t{0};
+  const std::string& text = given->second;
   std::int64_t after = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), after);
   if (error == std::errc{} && end == text.data() + text.size() && after >= 0) return after;

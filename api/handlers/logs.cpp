@@ -124,8 +124,8 @@ Reply follow(const Request& request, Deps& deps, const AgentId& agent, std::vect
 Reply agent_logs(const Request& request, Deps& deps) {
   const std::size_t limit = limit_of(request, kDefaultLimit, kMaxLimit);
   std::optional<std::string> wanted;
-  if (const std::string level = request.query_value("level"); !level.empty()) {
-    wanted = parse_level(level);
+  if (const auto level = request.query.find("level"); level != request.query.end()) {
+    wanted = parse_level(level->second);
     if (!wanted)
       return invalid_answer(request, "level", "The query parameter level must be debug, info, warn or error",
                             "INVALID_QUERY");

@@ -121,25 +121,34 @@ Result<std::optional<AgentRow>> get_agent(Tx& tx, const AgentId& id, bool for_up
   return first_agent(rows);
 }
 
+Result<std::optional<Cursor>> parse_cursor(const std::string& text) {
+  if (text.empty()) return std::optional<Cursor>{};
+  // "<created, milliseconds since 1970>.<agent id>"; 15 digits are what every timestamptz can hold.
+  const auto dot = text.find('.');
+  std::uint64_t created = 0;
+  const auto end = text.data() + (dot == std::string::npos ? 0 : dot);
+  const auto parsed = std::from_chars(text.data(), end, created);
+  const auto id = dot == std::string::npos ? std::nullopt : AgentId::parse(text.substr(dot + 1));
+  if (parsed.ec != std::errc{} || parsed.ptr != end || dot > 15 || !id) {
+    Error error = invalid("cursor", "The query parameter cursor must be the nextCursor of the list before");
+    error.code = "INVALID_QUERY";
+    return error;
+  }
+  return std::optional{Cursor{TimePoint{milliseconds{static_cast<std::int64_t>(created)}}, *id}};
+}
+
 Result<std::vector<AgentRow>> list_agents(Tx& tx, const std::optional<UserId>& owner, std::size_t limit,
-                                          const std::string& cursor) {
+                                          const std::optional<Cursor>& cursor) {
   std::string where = "WHERE a.desired <> 'deleted' ";
   std::vector<Param> params{static_cast<std::uint64_t>(limit)};
   if (owner) {
     params.emplace_back(*owner);
     where += "AND a.owner_id = $" + std::to_string(params.size()) + " ";
   }
-  if (!cursor.empty()) {
-    // "<created, milliseconds since 1970>.<agent id>", as cursor_after() writes it.
-    const auto dot = cursor.find('.');
-    std::int64_t created = 0;
-    const auto end = cursor.data() + (dot == std::string::npos ? 0 : dot);
-    const auto parsed = std::from_chars(cursor.data(), end, created);
-    const auto id = dot == std::string::npos ? std::nullopt : AgentId::parse(cursor.substr(dot + 1));
-    if (parsed.ec != std::errc{} || parsed.ptr != end || !id) return invalid("cursor", "cursor is not one of ours");
-    params.emplace_back(TimePoint{milliseconds{created}});
+  if (cursor) {
+    params.emplace_back(cursor->created_at);
     where += "AND (a.created_at, a.id) < ($" + std::to_string(params.size()) + "::timestamptz, ";
-    params.emplace_back(*id);
+    params.emplace_back(cursor->id);
     where += "$" + std::to_string(params.size()) + ") ";
   }
   CREEL_TRY(const auto rows, tx.exec(select_agents(where + "ORDER BY a.created_at DESC, a.id DESC LIMIT $1"), params));

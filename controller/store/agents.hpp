@@ -60,9 +60,16 @@ Result<void> insert_agent(Tx& tx, const AgentRow& row, int limit);
 Result<int> count_agents(Tx& tx, const UserId& owner);
 // Tombstones too. With for_update the row is locked until commit: wishes about one agent come one after the other.
 Result<std::optional<AgentRow>> get_agent(Tx& tx, const AgentId& id, bool for_update = false);
-// Live agents, newest first, after the place `cursor` (""= from the start). nullopt: everybody's.
+// A place in the list of agents, as cursor_after() writes it.
+struct Cursor {
+  TimePoint created_at;
+  AgentId id;
+};
+// nullopt: "", from the start. Error: invalid.
+Result<std::optional<Cursor>> parse_cursor(const std::string& text);
+// Live agents, newest first, after the place `cursor`. nullopt as owner: everybody's.
 Result<std::vector<AgentRow>> list_agents(Tx& tx, const std::optional<UserId>& owner, std::size_t limit,
-                                          const std::string& cursor = {});
+                                          const std::optional<Cursor>& cursor = {});
 // The cursor that continues after this row.
 std::string cursor_after(const AgentRow& row);
 Result<std::optional<AgentRow>> oldest_live_agent(Tx& tx, const UserId& owner);
