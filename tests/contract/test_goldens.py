@@ -44,7 +44,6 @@ DOCUMENTED = {
 # Documented there, not in this program yet: the issue that brings it. An entry goes when its operation comes.
 OPEN = {
     "POST /api/instance/{userId}/update": "issue 3",
-    "POST /api/instance/{userId}/reset-memory": "issue 3",
 }
 
 GOLDENS = Goldens()
