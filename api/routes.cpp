@@ -17,6 +17,7 @@ const std::vector<Route>& routes() {
       {"GET", "/api/keys", user, Rate::api, "Failed to list keys", list_keys},
       {"POST", "/api/keys", user, Rate::api, "Failed to create key", create_key},
       {"DELETE", "/api/keys/:id", user, Rate::api, "Failed to delete key", delete_key},
+      {"GET", "/api/admin/users", admin, Rate::api, "Failed to list users", list_users},
       {"POST", "/api/admin/users", admin, Rate::api, "Failed to create user", create_user},
       {"POST", "/api/billing/webhook", open, Rate::api, "Failed to apply the billing event", billing_webhook},
 

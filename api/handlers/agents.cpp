@@ -8,7 +8,6 @@
 #include "api/handlers/handlers.hpp"
 #include "api/handlers/support.hpp"
 #include "api/view.hpp"
-#include "controller/store/events.hpp"
 #include "controller/store/verifications.hpp"
 
 namespace creel::api {
@@ -17,23 +16,17 @@ using nlohmann::json;
 
 namespace {
 
-constexpr std::size_t kMaxListed = 1'000;
 constexpr std::chrono::seconds kLongestWait{180};
 
 // Members "agents" and "count", and "nextCursor" where the list goes on.
 Result<json> listed(const Request& request, Deps& deps) {
   const Caller& caller = *request.caller;
   const std::size_t limit = limit_of(request, kMaxListed, kMaxListed);
-  CREEL_TRY(const auto cursor, store::parse_cursor(request.query_value("cursor")));
   CREEL_TRY(auto tx, deps.db.begin());
   const std::optional<UserId> owner = caller.admin ? std::nullopt : std::optional{caller.id};
-  // One more than asked for shows whether there are more.
-  CREEL_TRY(auto rows, store::list_agents(tx, owner, limit + 1, cursor));
+  CREEL_TRY(auto rows, store::list_agents(tx, owner, limit + 1, request.query_value("cursor")));
   json answer;
-  if (rows.size() > limit) {
-    rows.resize(limit);
-    answer["nextCursor"] = store::cursor_after(rows.back());
-  }
+  cut_page(answer, rows, limit);
   answer["agents"] = json::array();
   for (const auto& row : rows) answer["agents"].push_back(list_item(row, deps.settings));
   answer["count"] = rows.size();
@@ -46,26 +39,15 @@ Response deleted_answer(const std::string& id, bool pending) {
   return json_answer(200, body);
 }
 
-// A row that is gone for good still gets a repeated DELETE the same answer, for those who could have sent the first.
-Result<bool> was_deleted(store::Tx& tx, const Caller& caller, const AgentId& id) {
-  if (!caller.admin) return store::was_agent_of(tx, id, caller.id);
-  CREEL_TRY(const auto events, store::list_events(tx, id, 0, 1));
-  return !events.empty();
-}
-
 }  // namespace
 
 Reply list_agents(const Request& request, Deps& deps) {
   // What is asked wrongly is wrong for nobody too.
-  CREEL_API_CHECK(request, "", store::parse_cursor(request.query_value("cursor")));
+  CREEL_API_CHECK(request, "", store::check_agents_cursor(request.query_value("cursor")));
   if (!request.caller) return json_answer(200, json{{"agents", json::array()}, {"count", 0}, {"status", "ok"}});
-  auto answer = listed(request, deps);
-  if (!answer) {
-    Response response = error_answer(request, answer.error(), "Failed to fetch agents");
-    return response;
-  }
-  (*answer)["status"] = "ok";
-  return json_answer(200, *answer);
+  CREEL_API_TRY(json answer, request, "Failed to fetch agents", listed(request, deps));
+  answer["status"] = "ok";
+  return json_answer(200, answer);
 }
 
 Reply list_provisioned(const Request& request, Deps& deps) {
@@ -107,6 +89,7 @@ Reply remove_agent(const Request& request, Deps& deps) {
   CREEL_API_TRY(auto tx, request, "Failed to delete agent", deps.db.begin());
   CREEL_API_TRY(auto row, request, "Failed to delete agent", store::get_agent(tx, *id, true));
   if (!row) {
+    // Gone for good: a repeated DELETE gets the same answer, from those who could have sent the first.
     CREEL_API_TRY(const bool known, request, "Failed to delete agent", was_deleted(tx, *request.caller, *id));
     return known ? deleted_answer(id_text, false) : agent_not_found(request);
   }

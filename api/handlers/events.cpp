@@ -1,7 +1,7 @@
-// Events: wishes, actions, changes of state, audit. Oldest first, paged by id: ask again with ?after=<nextAfter>.
+// Events: wishes, actions, changes of state, audit, of agents the caller has or had. Oldest first, paged by id: ask
+// again with ?after=<nextAfter>.
 #include "controller/store/events.hpp"
 
-#include <algorithm>
 #include <charconv>
 #include <nlohmann/json.hpp>
 
@@ -9,7 +9,6 @@
 #include "api/error.hpp"
 #include "api/handlers/handlers.hpp"
 #include "api/handlers/support.hpp"
-#include "controller/store/agents.hpp"
 
 namespace creel::api {
 
@@ -19,69 +18,70 @@ namespace {
 
 constexpr const char* kFailure = "Failed to fetch events";
 constexpr std::size_t kDefaultLimit = 100;
-constexpr std::size_t kMaxLimit = 1'000;
-constexpr std::size_t kMaxAgents = 1'000;
 
-Result<std::int64_t> after_of(const Request& request) {
-  const auto given = request.query.find("after");
-  if (given == request.query.end()) return std::int64_t{0};
-  const std::string& text = given->second;
-  std::int64_t after = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), after);
-  if (error == std::errc{} && end == text.data() + text.size() && after >= 0) return after;
-  Error bad = invalid("after", "The query parameter after must be the id of an event");
-  bad.code = "INVALID_QUERY";
-  return bad;
+// The id of an event in ?after=, or in ?cursor= as lists call it. nullopt: neither.
+Result<std::optional<std::int64_t>> after_of(const Request& request) {
+  for (const char* name : {"after", "cursor"}) {
+    const auto given = request.query.find(name);
+    if (given == request.query.end()) continue;
+    const std::string& text = given->second;
+    std::int64_t after = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), after);
+    if (error == std::errc{} && end == text.data() + text.size() && after >= 0) return std::optional{after};
+    return Error{ErrorKind::invalid, std::string{"The query parameter "} + name + " must be the id of an event", name,
+                 "INVALID_QUERY"};
+  }
+  return std::optional<std::int64_t>{};
 }
 
-Response answer(std::vector<store::StoredEvent> events, std::int64_t after, std::size_t limit) {
+json event_view(const store::StoredEvent& stored) {
+  return json{{"id", stored.id},
+              {"timestamp", to_rfc3339(stored.at)},
+              {"agentId", stored.event.agent.empty() ? json(nullptr) : json(stored.event.agent.str())},
+              {"kind", stored.event.kind},
+              {"reason", stored.event.reason},
+              {"message", stored.event.message},
+              {"actor", stored.event.actor}};
+}
+
+Response page(const std::vector<store::StoredEvent>& events, std::int64_t after, std::size_t limit) {
   json list = json::array();
-  for (const auto& stored : events) {
-    list.push_back(json{{"id", stored.id},
-                        {"timestamp", to_rfc3339(stored.at)},
-                        {"agentId", stored.event.agent.empty() ? json(nullptr) : json(stored.event.agent.str())},
-                        {"kind", stored.event.kind},
-                        {"reason", stored.event.reason},
-                        {"message", stored.event.message},
-                        {"actor", stored.event.actor}});
-  }
-  return json_answer(200, json{{"events", std::move(list)},
-                               {"count", events.size()},
-                               {"nextAfter", events.empty() ? after : events.back().id},
-                               {"more", events.size() == limit},
-                               {"status", "ok"}});
+  for (const auto& stored : events) list.push_back(event_view(stored));
+  const std::int64_t next = events.empty() ? after : events.back().id;
+  json answer{{"events", std::move(list)},
+              {"count", events.size()},
+              {"nextAfter", next},
+              {"more", events.size() == limit},
+              {"status", "ok"}};
+  if (events.size() == limit) set_next_cursor(answer, std::to_string(next));
+  return json_answer(200, answer);
 }
 
 }  // namespace
 
 Reply agent_events(const Request& request, Deps& deps) {
-  CREEL_API_TRY(const std::int64_t after, request, "", after_of(request));
-  const std::size_t limit = limit_of(request, kDefaultLimit, kMaxLimit);
+  CREEL_API_TRY(const auto after, request, "", after_of(request));
+  const std::size_t limit = limit_of(request, kDefaultLimit, kMaxListed);
+  const auto id = AgentId::parse(request.param("id"));
+  if (!id) return agent_not_found(request);
   CREEL_API_TRY(auto tx, request, kFailure, deps.db.begin());
-  CREEL_API_TRY(const auto row, request, kFailure, find_agent(tx, *request.caller, request.param("id")));
-  if (!row) return agent_not_found(request);
-  CREEL_API_TRY(auto events, request, kFailure, store::list_events(tx, row->id, after, limit));
-  return answer(std::move(events), after, limit);
+  CREEL_API_TRY(const auto row, request, kFailure, find_agent(tx, *request.caller, id->str()));
+  if (!row) {
+    CREEL_API_TRY(const bool theirs, request, kFailure, was_deleted(tx, *request.caller, *id));
+    if (!theirs) return agent_not_found(request);
+  }
+  CREEL_API_TRY(const auto events, request, kFailure, store::list_events(tx, *id, after.value_or(0), limit));
+  return page(events, after.value_or(0), limit);
 }
 
 Reply all_events(const Request& request, Deps& deps) {
-  CREEL_API_TRY(const std::int64_t after, request, "", after_of(request));
-  const std::size_t limit = limit_of(request, kDefaultLimit, kMaxLimit);
+  CREEL_API_TRY(const auto after, request, "", after_of(request));
+  const std::size_t limit = limit_of(request, kDefaultLimit, kMaxListed);
   CREEL_API_TRY(auto tx, request, kFailure, deps.db.begin());
-  if (request.caller->admin) {
-    CREEL_API_TRY(auto events, request, kFailure, store::list_events(tx, std::nullopt, after, limit));
-    return answer(std::move(events), after, limit);
-  }
-  // Everybody else sees the events of the agents they have: the earliest `limit` of each hold the earliest of all.
-  CREEL_API_TRY(const auto rows, request, kFailure, store::list_agents(tx, request.caller->id, kMaxAgents));
-  std::vector<store::StoredEvent> merged;
-  for (const auto& row : rows) {
-    CREEL_API_TRY(auto events, request, kFailure, store::list_events(tx, row.id, after, limit));
-    std::move(events.begin(), events.end(), std::back_inserter(merged));
-    std::sort(merged.begin(), merged.end(), [](const auto& a, const auto& b) { return a.id < b.id; });
-    if (merged.size() > limit) merged.resize(limit);
-  }
-  return answer(std::move(merged), after, limit);
+  CREEL_API_TRY(const auto events, request, kFailure,
+                request.caller->admin ? store::list_events(tx, std::nullopt, after.value_or(0), limit)
+                                      : store::list_events_of(tx, request.caller->id, after.value_or(0), limit));
+  return page(events, after.value_or(0), limit);
 }
 
 }  // namespace creel::api

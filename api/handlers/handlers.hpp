@@ -22,6 +22,7 @@ Reply list_keys(const Request&, Deps&);
 Reply create_key(const Request&, Deps&);
 Reply delete_key(const Request&, Deps&);
 // users.cpp
+Reply list_users(const Request&, Deps&);
 Reply create_user(const Request&, Deps&);
 // billing.cpp
 Reply billing_webhook(const Request&, Deps&);

@@ -30,11 +30,15 @@ json key_view(const store::ApiKey& key) {
 }  // namespace
 
 Reply list_keys(const Request& request, Deps& deps) {
+  const std::size_t limit = limit_of(request, kMaxListed, kMaxListed);
   CREEL_API_TRY(auto tx, request, "Failed to list keys", deps.db.begin());
-  CREEL_API_TRY(const auto keys, request, "Failed to list keys", store::list_api_keys(tx, request.caller->id));
-  json list = json::array();
-  for (const auto& key : keys) list.push_back(key_view(key));
-  return json_answer(200, json{{"keys", list}, {"count", keys.size()}});
+  CREEL_API_TRY(auto keys, request, "Failed to list keys",
+                store::list_api_keys(tx, request.caller->id, limit + 1, request.query_value("cursor")));
+  json answer{{"keys", json::array()}};
+  cut_page(answer, keys, limit);
+  for (const auto& key : keys) answer["keys"].push_back(key_view(key));
+  answer["count"] = keys.size();
+  return json_answer(200, answer);
 }
 
 Reply create_key(const Request& request, Deps& deps) {

@@ -1,5 +1,7 @@
 // Resource numbers of an agent, in the document's two shapes. Every number was measured; one that was not is null,
 // "N/A" (nothing recorded yet), or belongs to the last sample and says when that was.
+#include <array>
+#include <cstdio>
 #include <nlohmann/json.hpp>
 
 #include "api/error.hpp"
@@ -8,6 +10,7 @@
 #include "api/units.hpp"
 #include "api/view.hpp"
 #include "controller/store/agents.hpp"
+#include "controller/store/message_figures.hpp"
 
 namespace creel::api {
 
@@ -112,6 +115,24 @@ json formatted(const Reading& reading) {
   return stats;
 }
 
+// Two decimals, as the document writes rates.
+std::string rate(std::int64_t part, std::int64_t whole) {
+  std::array<char, 32> text{};
+  std::snprintf(text.data(), text.size(), "%.2f", 100.0 * static_cast<double>(part) / static_cast<double>(whole));
+  return text.data();
+}
+
+// What nothing was recorded for is "N/A", in the fallback shape null.
+void add_figures(json& stats, const store::MessageFigures& figures, bool fallback) {
+  const json none = fallback ? json(nullptr) : json("N/A");
+  const bool any = figures.processed > 0;
+  stats["messagesProcessed"] = any ? json(figures.processed) : none;
+  stats["messagesPerHour"] = any ? json(figures.last_hour) : none;
+  stats["averageResponseTime"] = figures.average_response_ms ? json(*figures.average_response_ms) : none;
+  stats["successRate"] = any ? json(rate(figures.processed - figures.failed, figures.processed)) : none;
+  stats["errorRate"] = any ? json(rate(figures.failed, figures.processed)) : none;
+}
+
 }  // namespace
 
 Reply agent_stats(const Request& request, Deps& deps) {
@@ -123,9 +144,8 @@ Reply agent_stats(const Request& request, Deps& deps) {
   stats["agentId"] = row->id.str();
   stats["status"] = agent_status(*row);
   const bool history = reading.source == Source::history;
-  // Counted from recorded messages; there are none before messages are recorded.
-  for (const char* name : {"messagesProcessed", "messagesPerHour", "averageResponseTime", "successRate", "errorRate"})
-    stats[name] = history ? json(nullptr) : json("N/A");
+  CREEL_API_TRY(const auto figures, request, kFailure, store::message_figures(tx, row->id, reading.now));
+  add_figures(stats, figures, history);
   stats["uptime"] = reading.uptime ? json(reading.uptime->count()) : json(nullptr);
   stats["uptimeFormatted"] = reading.uptime ? json(format_uptime(*reading.uptime)) : json(nullptr);
   stats["timestamp"] = to_rfc3339(reading.now);

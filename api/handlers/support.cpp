@@ -60,6 +60,16 @@ Response agent_not_found(const Request& request) {
   return error_answer(request, 404, "AGENT_NOT_FOUND", "Agent not found");
 }
 
+Result<bool> was_deleted(store::Tx& tx, const Caller& caller, const AgentId& id) {
+  CREEL_TRY(const auto row, store::get_agent(tx, id));
+  if (row) return row->desired == DesiredState::deleted && (caller.admin || row->owner == caller.id);
+  if (!caller.admin) return store::was_agent_of(tx, id, caller.id);
+  CREEL_TRY(const auto events, store::list_events(tx, id, 0, 1));
+  return !events.empty();
+}
+
+void set_next_cursor(nlohmann::json& answer, std::string cursor) { answer["nextCursor"] = std::move(cursor); }
+
 Response instance_forbidden(const Request& request) { return error_answer(request, 403, "FORBIDDEN", "Forbidden"); }
 
 Result<std::string> render_row(store::AgentRow& row, const Template& tmpl, const std::string& config,

@@ -8,6 +8,7 @@
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "api/deps.hpp"
 #include "api/http.hpp"
@@ -15,6 +16,9 @@
 #include "controller/store/messages.hpp"
 
 namespace creel::api {
+
+// A list without ?limit= holds everything up to so many.
+inline constexpr std::size_t kMaxListed = 1'000;
 
 // By agent id, for /api/agents/:id. Admins find everybody's.
 Result<std::optional<store::AgentRow>> find_agent(store::Tx& tx, const Caller& caller, const std::string& id,
@@ -31,6 +35,9 @@ Response agent_not_found(const Request& request);
 // What find_own() did not find.
 Response own_agent_not_found(const Request& request, const std::string& id);
 Response session_not_found(const Request& request);
+// The agent is deleted or gone for good, and the caller was its owner (administrators: it ever was).
+Result<bool> was_deleted(store::Tx& tx, const Caller& caller, const AgentId& id);
+void set_next_cursor(nlohmann::json& answer, std::string cursor);
 Response instance_forbidden(const Request& request);
 
 // Renders spec, readiness, version and hashes of the row from its template; returns the files as the JSON text that is
@@ -56,6 +63,13 @@ Result<void> record_event(store::Tx& tx, const AgentId& agent, const char* kind,
 
 // For functions that may find no session.
 Result<std::optional<store::ChatSession>> some_session(Result<store::ChatSession> session);
+// Lists are read with one row more than `limit`: that one is cut off and "nextCursor" says where the list goes on.
+template <class Row>
+void cut_page(nlohmann::json& answer, std::vector<Row>& rows, std::size_t limit) {
+  if (rows.size() <= limit) return;
+  rows.erase(rows.begin() + static_cast<std::ptrdiff_t>(limit), rows.end());
+  set_next_cursor(answer, cursor_after(rows.back()));
+}
 
 // What a Later needs of its request: everything but the body.
 Request without_body(const Request& request);

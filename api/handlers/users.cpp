@@ -43,6 +43,22 @@ Response account_error(const Request& request, const Error& error) {
   return error_answer(request, error, "Failed to create user");
 }
 
+Reply list_users(const Request& request, Deps& deps) {
+  const std::size_t limit = limit_of(request, kMaxListed, kMaxListed);
+  CREEL_API_TRY(auto tx, request, "Failed to list users", deps.db.begin());
+  CREEL_API_TRY(auto users, request, "Failed to list users",
+                store::list_users(tx, limit + 1, request.query_value("cursor")));
+  json answer{{"users", json::array()}};
+  cut_page(answer, users, limit);
+  for (const auto& user : users) {
+    json item = user_view(user, deps.settings);
+    item["createdAt"] = to_rfc3339(user.created_at);
+    answer["users"].push_back(std::move(item));
+  }
+  answer["count"] = users.size();
+  return json_answer(200, answer);
+}
+
 Reply create_user(const Request& request, Deps& deps) {
   CREEL_API_TRY(const json body, request, "", json_object(request));
   store::User user;

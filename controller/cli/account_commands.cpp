@@ -115,7 +115,7 @@ Result<void> set_user(const Config& config, Io& io, const UserOptions& options) 
 Result<void> list_users(const Config& config, Io& io, bool json) {
   CREEL_TRY(const LocalStore local, open_store(config, io));
   CREEL_TRY(auto tx, local.database->begin());
-  CREEL_TRY(const auto users, store::list_users(tx));
+  CREEL_TRY(const auto users, store::list_users(tx, 100'000));
   auto list = nlohmann::ordered_json::array();
   std::vector<std::vector<std::string>> rows;
   for (const auto& user : users) {

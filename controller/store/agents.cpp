@@ -1,9 +1,8 @@
 #include "controller/store/agents.hpp"
 
-#include <charconv>
-
 #include "controller/core/agent_json.hpp"
 #include "controller/store/agent_row.hpp"
+#include "controller/store/cursor.hpp"
 #include "controller/store/text.hpp"
 
 namespace creel::store {
@@ -121,34 +120,19 @@ Result<std::optional<AgentRow>> get_agent(Tx& tx, const AgentId& id, bool for_up
   return first_agent(rows);
 }
 
-Result<std::optional<Cursor>> parse_cursor(const std::string& text) {
-  if (text.empty()) return std::optional<Cursor>{};
-  // "<created, milliseconds since 1970>.<agent id>"; 15 digits are what every timestamptz can hold.
-  const auto dot = text.find('.');
-  std::uint64_t created = 0;
-  const auto end = text.data() + (dot == std::string::npos ? 0 : dot);
-  const auto parsed = std::from_chars(text.data(), end, created);
-  const auto id = dot == std::string::npos ? std::nullopt : AgentId::parse(text.substr(dot + 1));
-  if (parsed.ec != std::errc{} || parsed.ptr != end || dot > 15 || !id) {
-    Error error = invalid("cursor", "The query parameter cursor must be the nextCursor of the list before");
-    error.code = "INVALID_QUERY";
-    return error;
-  }
-  return std::optional{Cursor{TimePoint{milliseconds{static_cast<std::int64_t>(created)}}, *id}};
-}
-
 Result<std::vector<AgentRow>> list_agents(Tx& tx, const std::optional<UserId>& owner, std::size_t limit,
-                                          const std::optional<Cursor>& cursor) {
+                                          const std::string& cursor) {
   std::string where = "WHERE a.desired <> 'deleted' ";
   std::vector<Param> params{static_cast<std::uint64_t>(limit)};
   if (owner) {
     params.emplace_back(*owner);
     where += "AND a.owner_id = $" + std::to_string(params.size()) + " ";
   }
-  if (cursor) {
-    params.emplace_back(cursor->created_at);
+  if (!cursor.empty()) {
+    CREEL_TRY(const Place place, parse_cursor(cursor));
+    params.emplace_back(place.at);
     where += "AND (a.created_at, a.id) < ($" + std::to_string(params.size()) + "::timestamptz, ";
-    params.emplace_back(cursor->id);
+    params.emplace_back(place.id);
     where += "$" + std::to_string(params.size()) + ") ";
   }
   CREEL_TRY(const auto rows, tx.exec(select_agents(where + "ORDER BY a.created_at DESC, a.id DESC LIMIT $1"), params));
@@ -160,9 +144,7 @@ Result<std::vector<AgentRow>> list_agents(Tx& tx, const std::optional<UserId>& o
   return agents;
 }
 
-std::string cursor_after(const AgentRow& row) {
-  return std::to_string(row.created_at.time_since_epoch().count()) + "." + row.id.str();
-}
+std::string cursor_after(const AgentRow& row) { return cursor_of({row.created_at, row.id.str()}); }
 
 Result<std::optional<AgentRow>> oldest_live_agent(Tx& tx, const UserId& owner) {
   CREEL_TRY(const auto rows, tx.exec(select_agents("WHERE a.owner_id = $1 AND a.desired <> 'deleted' "

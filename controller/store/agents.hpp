@@ -4,8 +4,8 @@
 // owner's configuration are sealed in agent_secrets. A deleted agent stays as a tombstone (desired = deleted) until the
 // reconciler has removed everything of it (AgentRepository::forget); `deleted_agents` then remembers its id and owner.
 //
-// Errors: limit (code AGENT_LIMIT_REACHED), not_found, conflict (id taken), invalid (bad cursor), corrupt (row cannot
-// be read back); else see pg.hpp. NOTIFY goes out with the caller's commit().
+// Errors: limit (code AGENT_LIMIT_REACHED), not_found, conflict (id taken), invalid (bad cursor, code INVALID_QUERY),
+// corrupt (row cannot be read back); else see pg.hpp. NOTIFY goes out with the caller's commit().
 #pragma once
 
 #include <cstdint>
@@ -60,16 +60,9 @@ Result<void> insert_agent(Tx& tx, const AgentRow& row, int limit);
 Result<int> count_agents(Tx& tx, const UserId& owner);
 // Tombstones too. With for_update the row is locked until commit: wishes about one agent come one after the other.
 Result<std::optional<AgentRow>> get_agent(Tx& tx, const AgentId& id, bool for_update = false);
-// A place in the list of agents, as cursor_after() writes it.
-struct Cursor {
-  TimePoint created_at;
-  AgentId id;
-};
-// nullopt: "", from the start. Error: invalid.
-Result<std::optional<Cursor>> parse_cursor(const std::string& text);
-// Live agents, newest first, after the place `cursor`. nullopt as owner: everybody's.
+// Live agents, newest first, after the place `cursor` ("" = from the start). nullopt as owner: everybody's.
 Result<std::vector<AgentRow>> list_agents(Tx& tx, const std::optional<UserId>& owner, std::size_t limit,
-                                          const std::optional<Cursor>& cursor = {});
+                                          const std::string& cursor = {});
 // The cursor that continues after this row.
 std::string cursor_after(const AgentRow& row);
 Result<std::optional<AgentRow>> oldest_live_agent(Tx& tx, const UserId& owner);

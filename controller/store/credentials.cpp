@@ -1,5 +1,6 @@
 #include "controller/store/credentials.hpp"
 
+#include "controller/store/cursor.hpp"
 #include "controller/store/user_row.hpp"
 
 namespace creel::store {
@@ -62,11 +63,16 @@ Result<void> create_api_key(Tx& tx, const ApiKey& key, std::string_view digest) 
   return {};
 }
 
-Result<std::vector<ApiKey>> list_api_keys(Tx& tx, const UserId& user) {
-  CREEL_TRY(const auto rows,
-            tx.exec("SELECT id, name, prefix, created_at, expires_at, last_used_at FROM api_keys WHERE user_id = $1 "
-                    "ORDER BY created_at DESC, id DESC",
-                    {user}));
+Result<std::vector<ApiKey>> list_api_keys(Tx& tx, const UserId& user, std::size_t limit, const std::string& cursor) {
+  std::string sql = "SELECT id, name, prefix, created_at, expires_at, last_used_at FROM api_keys WHERE user_id = $1 ";
+  std::vector<Param> params{user, static_cast<std::uint64_t>(limit)};
+  if (!cursor.empty()) {
+    CREEL_TRY(const Place place, parse_cursor(cursor));
+    params.emplace_back(place.at);
+    params.emplace_back(place.id);
+    sql += "AND (created_at, id) < ($3::timestamptz, $4) ";
+  }
+  CREEL_TRY(const auto rows, tx.exec(sql + "ORDER BY created_at DESC, id DESC LIMIT $2", params));
   std::vector<ApiKey> keys;
   for (int i = 0; i < rows.size(); ++i) {
     const auto row = rows[i];
@@ -75,6 +81,8 @@ Result<std::vector<ApiKey>> list_api_keys(Tx& tx, const UserId& user) {
   }
   return keys;
 }
+
+std::string cursor_after(const ApiKey& key) { return cursor_of({key.created_at, key.id}); }
 
 Result<bool> delete_api_key(Tx& tx, const UserId& user, std::string_view id) {
   CREEL_TRY(const auto rows, tx.exec("DELETE FROM api_keys WHERE user_id = $1 AND id = $2", {user, id}));

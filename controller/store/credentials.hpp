@@ -1,7 +1,8 @@
 // Credentials: sessions and API keys. Only SHA-256 digests (64 hex digits) of the secrets are stored.
 //
 // `now` is the caller's clock, so that expiry can be tested. A session lives 30 days from its last use; that use is
-// written at most once a minute. Errors: limit (an 11th key, code KEY_LIMIT_REACHED); else see pg.hpp. Functions that
+// written at most once a minute. Errors: limit (an 11th key, code KEY_LIMIT_REACHED), invalid (bad cursor, code
+// INVALID_QUERY); else see pg.hpp. Functions that
 // may write need the caller's commit().
 #pragma once
 
@@ -36,8 +37,11 @@ struct ApiKey {
 
 // Waits for a concurrent create_api_key of the same user, so that the limit cannot be raced. Expired keys count.
 Result<void> create_api_key(Tx& tx, const ApiKey& key, std::string_view digest);
-// Newest first.
-Result<std::vector<ApiKey>> list_api_keys(Tx& tx, const UserId& user);
+// Newest first, after the place `cursor` ("" = from the start).
+Result<std::vector<ApiKey>> list_api_keys(Tx& tx, const UserId& user, std::size_t limit = kApiKeysPerUser,
+                                          const std::string& cursor = {});
+// The cursor that continues after this key.
+std::string cursor_after(const ApiKey& key);
 // False: the user has no such key.
 Result<bool> delete_api_key(Tx& tx, const UserId& user, std::string_view id);
 Result<std::optional<User>> user_of_api_key(Tx& tx, std::string_view digest, TimePoint now);

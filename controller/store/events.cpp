@@ -3,27 +3,34 @@
 #include "controller/store/text.hpp"
 
 namespace creel::store {
+namespace {
 
-Result<void> append_event(Tx& tx, const Event& event) {
-  const std::optional<AgentId> agent = event.agent.empty() ? std::nullopt : std::optional{event.agent};
-  CREEL_TRY([[maybe_unused]] const auto rows,
-            tx.exec("INSERT INTO events (agent_id, kind, reason, message, actor) VALUES ($1, $2, $3, $4, $5)",
-                    {agent, repair_text(event.kind), repair_text(event.reason), repair_text(event.message),
-                     repair_text(event.actor)}));
-  return {};
+// $1: since when the oldest writing transaction of this database runs; null: there is none.
+const std::string kSelect =
+    "SELECT e.id, e.at, e.agent_id, e.kind, e.reason, e.message, e.actor, coalesce(a.owner_id, d.owner_id) AS owner, "
+    "coalesce(e.at >= $1::timestamptz, false) AS held FROM ";
+const std::string kOwners =
+    " e LEFT JOIN agents a ON a.id = e.agent_id LEFT JOIN deleted_agents d ON d.id = e.agent_id ";
+
+// In a statement of its own, so that the events are read later than this: a transaction that ended in between is seen
+// whole, one that begins in between gets ids above all that are there. Rounded as events.at is, which keeps the order.
+Result<Param> oldest_writer(Tx& tx) {
+  CREEL_TRY(const auto rows,
+            tx.exec("SELECT min(coalesce(xact_start, '-infinity'))::timestamptz(3) AS since FROM pg_stat_activity "
+                    "WHERE datname = current_database() AND backend_xid IS NOT NULL AND pid <> pg_backend_pid()"));
+  return rows[0].is_null("since") ? Param{std::nullopt} : Param{rows[0].text("since")};
 }
 
-Result<std::vector<StoredEvent>> list_events(Tx& tx, const std::optional<AgentId>& agent, std::int64_t after_id,
-                                             std::size_t limit) {
-  std::vector<Param> params{after_id, static_cast<std::uint64_t>(limit)};
-  if (agent) params.emplace_back(*agent);
-  CREEL_TRY(const auto rows,
-            tx.exec(std::string{"SELECT id, at, agent_id, kind, reason, message, actor FROM events WHERE id > $1 "} +
-                        (agent ? "AND agent_id = $3 " : "") + "ORDER BY id LIMIT $2",
-                    params));
+Result<std::vector<StoredEvent>> listed(Tx& tx, const std::string& from, std::vector<Param> rest) {
+  std::vector<Param> params;
+  CREEL_TRY(const Param oldest, oldest_writer(tx));
+  params.push_back(oldest);
+  params.insert(params.end(), rest.begin(), rest.end());
+  CREEL_TRY(const auto rows, tx.exec(kSelect + from, params));
   std::vector<StoredEvent> events;
   for (int i = 0; i < rows.size(); ++i) {
     const auto row = rows[i];
+    if (row.boolean("held")) break;
     StoredEvent stored;
     stored.id = row.integer("id");
     stored.at = row.time("at");
@@ -32,9 +39,53 @@ Result<std::vector<StoredEvent>> list_events(Tx& tx, const std::optional<AgentId
     stored.event.reason = row.text("reason");
     stored.event.message = row.text("message");
     stored.event.actor = row.text("actor");
+    stored.owner = UserId::parse(row.text("owner"));
     events.push_back(std::move(stored));
   }
   return events;
+}
+
+}  // namespace
+
+Result<void> append_event(Tx& tx, const Event& event) {
+  const std::optional<AgentId> agent = event.agent.empty() ? std::nullopt : std::optional{event.agent};
+  // The condition is always true: it gives the transaction its number before the event gets its id, so that
+  // oldest_writer() knows of every id that was given.
+  CREEL_TRY([[maybe_unused]] const auto rows,
+            tx.exec("INSERT INTO events (agent_id, kind, reason, message, actor) "
+                    "SELECT $1, $2, $3, $4, $5 WHERE pg_current_xact_id() IS NOT NULL "
+                    "RETURNING pg_notify($6, coalesce(agent_id, ''))",
+                    {agent, repair_text(event.kind), repair_text(event.reason), repair_text(event.message),
+                     repair_text(event.actor), kEventChannel}));
+  return {};
+}
+
+Result<std::vector<StoredEvent>> list_events(Tx& tx, const std::optional<AgentId>& agent, std::int64_t after_id,
+                                             std::size_t limit) {
+  std::vector<Param> params{after_id, static_cast<std::uint64_t>(limit)};
+  if (agent) params.emplace_back(*agent);
+  return listed(
+      tx, "events" + kOwners + "WHERE e.id > $2 " + (agent ? "AND e.agent_id = $4 " : "") + "ORDER BY e.id LIMIT $3",
+      std::move(params));
+}
+
+Result<std::vector<StoredEvent>> list_events_of(Tx& tx, const UserId& owner, std::int64_t after_id, std::size_t limit) {
+  // The first `limit` events of each agent hold the first of all: no agent with a long history is read to its end.
+  return listed(tx,
+                "(SELECT id FROM agents WHERE owner_id = $4 UNION SELECT id FROM deleted_agents WHERE owner_id = $4) "
+                "mine CROSS JOIN LATERAL (SELECT * FROM events WHERE agent_id = mine.id AND id > $2 "
+                "ORDER BY id LIMIT $3)" +
+                    kOwners + "ORDER BY e.id LIMIT $3",
+                {after_id, static_cast<std::uint64_t>(limit), owner});
+}
+
+Result<std::int64_t> newest_event(Tx& tx) {
+  CREEL_TRY(const Param oldest, oldest_writer(tx));
+  // Events are few among those that are held back; without any, this is one step down the index.
+  CREEL_TRY(const auto rows, tx.exec("SELECT id FROM events WHERE $1::timestamptz IS NULL OR at < $1::timestamptz "
+                                     "ORDER BY id DESC LIMIT 1",
+                                     {oldest}));
+  return rows.empty() ? std::int64_t{0} : rows[0].integer("id");
 }
 
 }  // namespace creel::store

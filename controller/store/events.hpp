@@ -1,7 +1,10 @@
 // Events: what happened, for good. They outlive the agent they are about.
 //
-// Ids grow, but are given before commit: an event of a slower transaction can appear below ids already read. A follower
-// therefore looks back a few ids and drops what it has seen. Text that is not UTF-8 is repaired, not refused.
+// Ids grow, but are given before commit. So that whoever reads "after id N" misses none of a slower transaction, the
+// listings end before the first event that is not older than every transaction now writing to this database: an event
+// with a lower id can only come from one of those. A long writing transaction delays the newest events, and reorders
+// nothing. This takes the server's clock not to be set back while events are written, and all controllers to sign in to
+// PostgreSQL as the same role. Text that is not UTF-8 is repaired, not refused.
 #pragma once
 
 #include <cstdint>
@@ -20,11 +23,19 @@ struct StoredEvent {
   std::int64_t id = 0;
   TimePoint at;
   Event event;
+  std::optional<UserId> owner;  // of the agent, also when that is gone
 };
+
+// Something was appended; payload: agent id or "".
+inline constexpr const char* kEventChannel = "creel_event";
 
 Result<void> append_event(Tx& tx, const Event& event);
 // Oldest first, ids above `after_id`. nullopt: of all agents and of the controller itself.
 Result<std::vector<StoredEvent>> list_events(Tx& tx, const std::optional<AgentId>& agent, std::int64_t after_id,
                                              std::size_t limit);
+// The same of all agents that the user owns or owned.
+Result<std::vector<StoredEvent>> list_events_of(Tx& tx, const UserId& owner, std::int64_t after_id, std::size_t limit);
+// The id that the newest event of the listings has; 0: there is none.
+Result<std::int64_t> newest_event(Tx& tx);
 
 }  // namespace creel::store

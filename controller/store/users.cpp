@@ -1,5 +1,6 @@
 #include "controller/store/users.hpp"
 
+#include "controller/store/cursor.hpp"
 #include "controller/store/user_row.hpp"
 
 namespace creel::store {
@@ -45,9 +46,16 @@ Result<std::optional<User>> find_user_by_email(Tx& tx, std::string_view email) {
   return first_user(rows);
 }
 
-Result<std::vector<User>> list_users(Tx& tx) {
-  CREEL_TRY(const auto rows,
-            tx.exec(std::string{"SELECT "} + kUserColumns + " FROM users u ORDER BY u.created_at, u.id"));
+Result<std::vector<User>> list_users(Tx& tx, std::size_t limit, const std::string& cursor) {
+  std::string sql = std::string{"SELECT "} + kUserColumns + " FROM users u ";
+  std::vector<Param> params{static_cast<std::uint64_t>(limit)};
+  if (!cursor.empty()) {
+    CREEL_TRY(const Place place, parse_cursor(cursor));
+    params.emplace_back(place.at);
+    params.emplace_back(place.id);
+    sql += "WHERE (u.created_at, u.id) > ($2::timestamptz, $3) ";
+  }
+  CREEL_TRY(const auto rows, tx.exec(sql + "ORDER BY u.created_at, u.id LIMIT $1", params));
   std::vector<User> users;
   for (int i = 0; i < rows.size(); ++i) {
     CREEL_TRY(auto user, user_of(rows[i]));
@@ -55,6 +63,8 @@ Result<std::vector<User>> list_users(Tx& tx) {
   }
   return users;
 }
+
+std::string cursor_after(const User& user) { return cursor_of({user.created_at, user.id.str()}); }
 
 Result<void> update_user(Tx& tx, const User& user) {
   auto rows = tx.exec(

@@ -1,7 +1,7 @@
 // Users: who may own agents. E-mail addresses are unique regardless of case, and kept as they were given.
 //
-// Errors: conflict (e-mail taken), not_found (update of nobody); else see pg.hpp. Everything happens in the caller's
-// transaction.
+// Errors: conflict (e-mail taken), not_found (update of nobody), invalid (bad cursor, code INVALID_QUERY); else see
+// pg.hpp. Everything happens in the caller's transaction.
 #pragma once
 
 #include <optional>
@@ -29,8 +29,10 @@ struct User {
 Result<void> create_user(Tx& tx, const User& user);
 Result<std::optional<User>> find_user(Tx& tx, const UserId& id);
 Result<std::optional<User>> find_user_by_email(Tx& tx, std::string_view email);
-// Oldest first.
-Result<std::vector<User>> list_users(Tx& tx);
+// Oldest first, after the place `cursor` ("" = from the start).
+Result<std::vector<User>> list_users(Tx& tx, std::size_t limit, const std::string& cursor = {});
+// The cursor that continues after this user.
+std::string cursor_after(const User& user);
 // Writes everything but id and created_at.
 Result<void> update_user(Tx& tx, const User& user);
 
