@@ -68,6 +68,7 @@ if [[ -n $all ]]; then
   cmake --preset release -DCREEL_TESTS=ON >/dev/null
   cmake --build --preset release
   build/release/provision_bench
+  build/release/stats_bench
   step "a bare machine"
   tests/bare/run.sh
 fi

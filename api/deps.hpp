@@ -8,6 +8,7 @@
 
 #include "api/auth/login_throttle.hpp"
 #include "api/chats.hpp"
+#include "api/event_feed.hpp"
 #include "api/metrics.hpp"
 #include "api/settings.hpp"
 #include "api/streams.hpp"
@@ -50,6 +51,7 @@ struct Deps {
   ChatFunction chat;
   Waiters& waiters;
   Streams& streams;
+  EventFeed& events;
   Timer& timer;
   Post post;  // onto the handler pool
   Metrics& metrics;

@@ -80,6 +80,9 @@ class StreamSink {
   // Queues text that is already in SSE form. Blocks while the buffer is full; false once the client has left, the sink
   // was closed, or the server stops. Never call it on the server's own thread.
   virtual bool send(std::string text) = 0;
+  // The same without waiting: nothing is queued where there is no room now.
+  enum class Offer { taken, full, closed };
+  virtual Offer offer(const std::string& text) = 0;
   // Ends the stream after what was queued. Harmless when repeated.
   virtual void close() = 0;
   virtual bool closed() const = 0;

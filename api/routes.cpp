@@ -34,6 +34,7 @@ const std::vector<Route>& routes() {
       {"GET", "/api/agents/:id/logs", user, Rate::api, "Failed to fetch logs", agent_logs},
       {"GET", "/api/agents/:id/messages", user, Rate::api, "Failed to fetch messages", agent_messages},
       {"GET", "/api/agents/:id/stats", user, Rate::api, "Failed to fetch stats", agent_stats},
+      {"GET", "/api/agents/:id/stats/history", user, Rate::api, "Failed to fetch stats history", agent_stats_history},
       {"GET", "/api/agents/:id/plan", user, Rate::api, "Failed to fetch plan", get_plan},
       {"GET", "/api/agents/:id/events", user, Rate::api, "Failed to fetch events", agent_events},
       {"GET", "/api/agents/:id/verify", user, Rate::api, "Failed to fetch verification", get_verification},

@@ -32,7 +32,8 @@ struct Settings {
   std::chrono::milliseconds drain_timeout{10'000};   // at stop: time for requests under way
   std::chrono::milliseconds heartbeat{15'000};       // comment line in an idle event stream
   std::size_t stream_buffer_bytes = 256 * 1024;      // for each event stream
-  std::size_t max_streams = 64;                      // event streams at a time; each takes a thread
+  std::size_t max_streams = 64;                      // followed logs at a time; each takes a thread
+  std::size_t max_event_readers = 1'000;             // streams of /api/events at a time; all on one thread
 
   // What addresses look like.
   std::string agents_domain = "agents.localhost";
@@ -55,6 +56,8 @@ struct Settings {
   std::chrono::milliseconds lifecycle_wait{30'000};
   std::chrono::milliseconds chat_wait{60'000};
   std::chrono::milliseconds chat_deadline{300'000};  // how long a reply nobody waits for any more may still come in
+
+  std::chrono::seconds stats_period{10};  // between two samples of an agent
 
   bool metrics = true;                // GET /metrics
   bool live_streams = false;          // Mux is configured

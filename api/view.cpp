@@ -111,6 +111,16 @@ json instance_detail(const store::AgentRow& row, const Settings& settings) {
   return instance;
 }
 
+json event_view(const store::StoredEvent& stored) {
+  return json{{"id", stored.id},
+              {"timestamp", to_rfc3339(stored.at)},
+              {"agentId", stored.event.agent.empty() ? json(nullptr) : json(stored.event.agent.str())},
+              {"kind", stored.event.kind},
+              {"reason", stored.event.reason},
+              {"message", stored.event.message},
+              {"actor", stored.event.actor}};
+}
+
 bool is_admin(const store::User& user, const Settings& settings) {
   if (user.admin) return true;
   std::string email = user.email;

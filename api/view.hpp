@@ -6,6 +6,7 @@
 
 #include "api/settings.hpp"
 #include "controller/store/agents.hpp"
+#include "controller/store/events.hpp"
 #include "controller/store/users.hpp"
 #include "controller/store/verifications.hpp"
 
@@ -30,6 +31,9 @@ nlohmann::json agent_detail(const store::AgentRow& row, const std::optional<stor
                             const Settings& settings);
 // GET /api/instance/:userId.
 nlohmann::json instance_detail(const store::AgentRow& row, const Settings& settings);
+
+// An element of GET /api/events, and the data of its stream.
+nlohmann::json event_view(const store::StoredEvent& stored);
 
 bool is_admin(const store::User& user, const Settings& settings);
 nlohmann::json user_view(const store::User& user, const Settings& settings);

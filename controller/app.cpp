@@ -25,11 +25,13 @@
 #include "controller/secrets/sealer.hpp"
 #include "controller/store/agent_repository.hpp"
 #include "controller/store/agents.hpp"
+#include "controller/store/events.hpp"
 #include "controller/store/lease.hpp"
 #include "controller/store/listener.hpp"
 #include "controller/store/master_key.hpp"
 #include "controller/store/migrate.hpp"
 #include "controller/store/pg.hpp"
+#include "controller/store/stats_history.hpp"
 #include "controller/streams/live_streams.hpp"
 #include "controller/transcripts/collector.hpp"
 #include "reconciler/runtime/docker/docker_logs.hpp"
@@ -67,11 +69,13 @@ class App {
     if (server_) server_->stop();
     if (chat_queue_) chat_queue_->stop();
     if (streams_) streams_->stop();
+    if (events_) events_->stop();
     if (listener_) listener_->stop();
     if (lease_) lease_->stop();
     live_streams_job_.reset();
     chats_job_.reset();
     collector_job_.reset();
+    stats_job_.reset();
     if (loop_) loop_->follow();
     sampler_.reset();
     if (verify_pool_) verify_pool_->join();
@@ -95,6 +99,7 @@ class App {
   void connect();
   void keep_live_streams();
   void collect_transcripts();
+  void keep_stats();
   void watch_numbers();
   std::optional<std::vector<stats::Target>> sample_targets();
 
@@ -120,13 +125,16 @@ class App {
   std::unique_ptr<Job> live_streams_job_;
   std::unique_ptr<transcripts::Collector> collector_;
   std::unique_ptr<Job> collector_job_;
+  std::unique_ptr<Job> stats_job_;
   std::atomic<bool> leading_{false};  // as the lease last said
+  std::atomic<std::uint64_t> term_{0};
   api::Settings settings_;
   std::unique_ptr<api::Metrics> metrics_;
   std::unique_ptr<api::Timer> timer_;
   std::unique_ptr<api::Pool> pool_;
   std::unique_ptr<api::Waiters> waiters_;
   std::unique_ptr<api::Streams> streams_;
+  std::unique_ptr<api::EventFeed> events_;
   std::unique_ptr<api::LoginThrottle> throttle_;
   std::unique_ptr<verify::Verifier> verifier_;
   std::unique_ptr<api::Pool> verify_pool_;
@@ -208,8 +216,10 @@ Result<void> App::open_engine() {
   return {};
 }
 
-// What runs, as the status rows say: the sampler asks the store, not the engine.
+// What runs, as the status rows say: the sampler asks the store, not the engine. Only the leader samples: the others
+// read what it has stored.
 std::optional<std::vector<stats::Target>> App::sample_targets() {
+  if (!leading_) return std::vector<stats::Target>{};
   auto tx = database_->begin();
   if (!tx) return std::nullopt;
   auto rows = store::list_agents(*tx, std::nullopt, 10'000);
@@ -237,6 +247,7 @@ Result<void> App::open_api() {
                     config_.rate_limit_api};
   settings_.chat_wait = config_.chat_wait;
   settings_.metrics = config_.metrics;
+  settings_.stats_period = config_.stats;
   settings_.live_streams = !config_.mux_token_id.empty() && !config_.mux_token_secret.empty();
   settings_.stripe_webhook_secret = config_.stripe_webhook_secret;
   CREEL_TRY(auto proxies, api::TrustedProxies::parse(settings_.trusted_proxies));
@@ -251,6 +262,7 @@ Result<void> App::open_api() {
   };
   waiters_ = std::make_unique<api::Waiters>(read_row, post, *timer_);
   streams_ = std::make_unique<api::Streams>(settings_.max_streams);
+  events_ = std::make_unique<api::EventFeed>(*database_, settings_.max_event_readers);
   throttle_ = std::make_unique<api::LoginThrottle>(settings_.login_attempts, settings_.login_window);
   chat_queue_ = std::make_unique<gateway::ChatQueue>();
   chats_ = std::make_unique<api::Chats>(*database_);
@@ -274,6 +286,7 @@ Result<void> App::open_api() {
                                             std::move(chat),
                                             *waiters_,
                                             *streams_,
+                                            *events_,
                                             *timer_,
                                             std::move(post),
                                             *metrics_,
@@ -321,6 +334,7 @@ void App::connect() {
   chats.period = chats_->hold() / 3;
   chats_job_ = std::make_unique<Job>(std::move(chats), [this](std::stop_token) { chats_->pass(); });
   collect_transcripts();
+  keep_stats();
   listener_ = std::make_unique<store::Listener>(conninfo_);
   listener_->subscribe(store::kAgentChannel, [this](const std::string& id) {
     loop_->on_wish(id);
@@ -330,13 +344,16 @@ void App::connect() {
     waiters_->notify(id);
     sampler_->wake();
   });
+  listener_->subscribe(store::kEventChannel, [this](const std::string&) { events_->notify(); });
   listener_->start();
   lease_ = std::make_unique<store::Lease>(
       conninfo_, config_.controller_id,
       [this](std::uint64_t term) {
         spdlog::info("leading, term {}", term);
+        term_ = term;
         leading_ = true;
         loop_->lead();
+        sampler_->wake();
         if (live_streams_job_) live_streams_job_->wake();
         if (collector_job_) collector_job_->wake();
       },
@@ -383,6 +400,40 @@ void App::collect_transcripts() {
       std::make_unique<Job>(std::move(job), [this](std::stop_token stop) { collector_->pass(std::move(stop)); });
 }
 
+// Looks each second for what the sampler has taken since, which costs nothing when there is none.
+void App::keep_stats() {
+  const std::chrono::seconds length = std::max(std::chrono::seconds{10}, config_.stats);
+  auto written = std::make_shared<TimePoint>();
+  auto tended = std::make_shared<TimePoint>();
+  Job::Options job;
+  job.name = "stats history";
+  job.may_run = [this] { return leading_.load(); };
+  stats_job_ = std::make_unique<Job>(std::move(job), [this, length, written, tended](std::stop_token stop) {
+    std::vector<store::RunSample> samples;
+    TimePoint newest = *written;
+    for (auto& taken : sampler_->newest()) {
+      if (taken.sample.at <= *written) continue;
+      newest = std::max(newest, taken.sample.at);
+      samples.push_back({taken.agent, taken.started_at, taken.sample});
+    }
+    const auto write = [&]() -> Result<void> {
+      if (samples.empty()) return {};
+      CREEL_TRY(auto tx, database_->begin());
+      CREEL_CHECK(store::check_term(tx, config_.controller_id, term_));
+      CREEL_CHECK(store::write_samples(tx, samples, length));
+      CREEL_CHECK(tx.commit());
+      *written = newest;
+      return {};
+    };
+    auto done = write();
+    if (done && system_now() - *tended >= std::chrono::minutes{1}) {
+      done = store::tend_stats(*database_, system_now(), stop);
+      if (done) *tended = system_now();
+    }
+    if (!done) spdlog::warn("stats history: {}", done.error().message);
+  });
+}
+
 void App::watch_numbers() {
   using Kind = api::Metrics::Kind;
   const ReconcileCounters& counters = reconciler_->counters();
@@ -420,6 +471,8 @@ void App::watch_numbers() {
                   [this] { return engine_->reachable() ? 1.0 : 0.0; });
   metrics_->watch(Kind::gauge, "creel_database_connections_in_use", "Connections of the pool in use.", {},
                   [this] { return static_cast<double>(database_->stats().in_use); });
+  metrics_->watch(Kind::gauge, "creel_event_readers", "Open streams of events.", {},
+                  [this] { return static_cast<double>(events_->readers()); });
   metrics_->watch(Kind::gauge, "creel_stats_round_seconds", "Duration of the last round of the stats sampler.", {},
                   [this] { return static_cast<double>(sampler_->last_round().took.count()) / 1e6; });
 }

@@ -8,6 +8,7 @@
 #include "api/handlers/handlers.hpp"
 #include "api/handlers/support.hpp"
 #include "api/view.hpp"
+#include "controller/store/cursor.hpp"
 #include "controller/store/verifications.hpp"
 
 namespace creel::api {
@@ -43,7 +44,8 @@ Response deleted_answer(const std::string& id, bool pending) {
 
 Reply list_agents(const Request& request, Deps& deps) {
   // What is asked wrongly is wrong for nobody too.
-  CREEL_API_CHECK(request, "", store::check_agents_cursor(request.query_value("cursor")));
+  if (const std::string cursor = request.query_value("cursor"); !cursor.empty())
+    CREEL_API_CHECK(request, "", store::parse_cursor(cursor));
   if (!request.caller) return json_answer(200, json{{"agents", json::array()}, {"count", 0}, {"status", "ok"}});
   CREEL_API_TRY(json answer, request, "Failed to fetch agents", listed(request, deps));
   answer["status"] = "ok";

@@ -1,5 +1,5 @@
-// Events: wishes, actions, changes of state, audit, of agents the caller has or had. Oldest first, paged by id: ask
-// again with ?after=<nextAfter>.
+// Events: wishes, actions, changes of state, audit, of agents the caller has or had. Oldest first, paged by id (ask
+// again with ?after=<nextAfter>), or as a stream that goes on.
 #include "controller/store/events.hpp"
 
 #include <charconv>
@@ -9,6 +9,7 @@
 #include "api/error.hpp"
 #include "api/handlers/handlers.hpp"
 #include "api/handlers/support.hpp"
+#include "api/view.hpp"
 
 namespace creel::api {
 
@@ -34,16 +35,6 @@ Result<std::optional<std::int64_t>> after_of(const Request& request) {
   return std::optional<std::int64_t>{};
 }
 
-json event_view(const store::StoredEvent& stored) {
-  return json{{"id", stored.id},
-              {"timestamp", to_rfc3339(stored.at)},
-              {"agentId", stored.event.agent.empty() ? json(nullptr) : json(stored.event.agent.str())},
-              {"kind", stored.event.kind},
-              {"reason", stored.event.reason},
-              {"message", stored.event.message},
-              {"actor", stored.event.actor}};
-}
-
 Response page(const std::vector<store::StoredEvent>& events, std::int64_t after, std::size_t limit) {
   json list = json::array();
   for (const auto& stored : events) list.push_back(event_view(stored));
@@ -57,10 +48,42 @@ Response page(const std::vector<store::StoredEvent>& events, std::int64_t after,
   return json_answer(200, answer);
 }
 
+// Wanted as a stream: by ?follow=true or by the header that EventSource sends.
+Result<bool> wants_stream(const Request& request) {
+  CREEL_TRY(const bool follow, flag_of(request, "follow"));
+  return follow || request.header("Accept").find("text/event-stream") != std::string_view::npos;
+}
+
+// Where a stream goes on: what a client that comes back says it has got, else as asked for, else from now on.
+Result<std::optional<std::int64_t>> place_of(const Request& request, std::optional<std::int64_t> after) {
+  const std::string_view text = request.header("Last-Event-ID");
+  if (text.empty()) return after;
+  std::int64_t last = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), last);
+  if (error == std::errc{} && end == text.data() + text.size() && last >= 0) return std::optional{last};
+  return Error{ErrorKind::invalid, "The header Last-Event-ID must be the id of an event", "Last-Event-ID",
+               "INVALID_HEADER"};
+}
+
+Reply stream(const Request& request, Deps& deps, std::optional<std::int64_t> place, EventFeed::Scope scope) {
+  if (deps.events.full()) {
+    Response response = error_answer(request, 503, "TOO_MANY_STREAMS", "Too many streams are open; try again later");
+    response.headers.emplace_back("Retry-After", "10");
+    return response;
+  }
+  Stream stream;
+  stream.start = [&deps, place, scope = std::move(scope)](std::shared_ptr<StreamSink> sink) {
+    if (!deps.events.follow(sink, scope, place)) sink->close();  // the client tries again by itself
+  };
+  return stream;
+}
+
 }  // namespace
 
 Reply agent_events(const Request& request, Deps& deps) {
   CREEL_API_TRY(const auto after, request, "", after_of(request));
+  CREEL_API_TRY(const auto place, request, "", place_of(request, after));
+  CREEL_API_TRY(const bool follow, request, "", wants_stream(request));
   const std::size_t limit = limit_of(request, kDefaultLimit, kMaxListed);
   const auto id = AgentId::parse(request.param("id"));
   if (!id) return agent_not_found(request);
@@ -70,17 +93,22 @@ Reply agent_events(const Request& request, Deps& deps) {
     CREEL_API_TRY(const bool theirs, request, kFailure, was_deleted(tx, *request.caller, *id));
     if (!theirs) return agent_not_found(request);
   }
+  if (follow) return stream(request, deps, place, {*id, std::nullopt});
   CREEL_API_TRY(const auto events, request, kFailure, store::list_events(tx, *id, after.value_or(0), limit));
   return page(events, after.value_or(0), limit);
 }
 
 Reply all_events(const Request& request, Deps& deps) {
   CREEL_API_TRY(const auto after, request, "", after_of(request));
+  CREEL_API_TRY(const auto place, request, "", place_of(request, after));
+  CREEL_API_TRY(const bool follow, request, "", wants_stream(request));
   const std::size_t limit = limit_of(request, kDefaultLimit, kMaxListed);
+  const std::optional<UserId> owner = request.caller->admin ? std::nullopt : std::optional{request.caller->id};
+  if (follow) return stream(request, deps, place, {std::nullopt, owner});
   CREEL_API_TRY(auto tx, request, kFailure, deps.db.begin());
   CREEL_API_TRY(const auto events, request, kFailure,
-                request.caller->admin ? store::list_events(tx, std::nullopt, after.value_or(0), limit)
-                                      : store::list_events_of(tx, request.caller->id, after.value_or(0), limit));
+                owner ? store::list_events_of(tx, *owner, after.value_or(0), limit)
+                      : store::list_events(tx, std::nullopt, after.value_or(0), limit));
   return page(events, after.value_or(0), limit);
 }
 

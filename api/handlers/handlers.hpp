@@ -52,6 +52,7 @@ Reply repair_instance(const Request&, Deps&);
 Reply get_token(const Request&, Deps&);
 Reply rotate_token(const Request&, Deps&);
 // stats.cpp
+Reply agent_stats_history(const Request&, Deps&);
 Reply agent_stats(const Request&, Deps&);
 Reply instance_stats(const Request&, Deps&);
 // logs.cpp

@@ -11,6 +11,7 @@
 #include "api/view.hpp"
 #include "controller/store/agents.hpp"
 #include "controller/store/message_figures.hpp"
+#include "controller/store/stats_history.hpp"
 
 namespace creel::api {
 
@@ -32,14 +33,27 @@ enum class Source { live, stopped, history };
 struct Reading {
   Source source = Source::history;
   std::optional<StatsSample> sample;
+  std::optional<TimePoint> run_started;  // of the run the sample is of
   std::optional<milliseconds> uptime;
   TimePoint now;
 };
 
-Reading read(const store::AgentRow& row, Deps& deps) {
+// In memory only the replica that leads has samples; the others, and one that has just begun to lead, know what was
+// stored.
+Result<void> find_sample(Reading& reading, store::Tx& tx, const store::AgentRow& row, Deps& deps) {
+  reading.sample = deps.stats.latest(row.id);
+  reading.run_started = row.status.started_at;
+  if (reading.sample && reading.now - reading.sample->at <= kFresh) return {};
+  CREEL_TRY(const auto stored, store::newest_sample(tx, row.id));
+  if (!stored || (reading.sample && reading.sample->at >= stored->sample.at)) return {};
+  reading.sample = stored->sample;
+  reading.run_started = stored->started_at;
+  return {};
+}
+
+Result<Reading> read(store::Tx& tx, const store::AgentRow& row, Deps& deps) {
   Reading reading;
   reading.now = deps.clock();
-  reading.sample = deps.stats.latest(row.id);
   const bool reachable = !is_condition(row, "EngineReachable", "False");
   if (reachable && !has_processes(row.status.phase) && row.status.phase != Phase::unknown) {
     reading.source = Source::stopped;
@@ -51,12 +65,15 @@ Reading read(const store::AgentRow& row, Deps& deps) {
     reading.uptime = milliseconds{0};
     return reading;
   }
+  CREEL_CHECK(find_sample(reading, tx, row, deps));
   if (!reading.sample) return reading;
+  // A sample of a run that is over says nothing about the one that is.
+  const bool same_run = reading.run_started == row.status.started_at;
   const bool fresh = reading.now - reading.sample->at <= kFresh;
-  reading.source = reachable && fresh ? Source::live : Source::history;
-  if (row.status.started_at) {
+  reading.source = reachable && fresh && same_run ? Source::live : Source::history;
+  if (reading.run_started) {
     const TimePoint at = reading.source == Source::live ? reading.now : reading.sample->at;
-    reading.uptime = std::max(at - *row.status.started_at, milliseconds{0});
+    reading.uptime = std::max(at - *reading.run_started, milliseconds{0});
   }
   return reading;
 }
@@ -139,7 +156,7 @@ Reply agent_stats(const Request& request, Deps& deps) {
   CREEL_API_TRY(auto tx, request, kFailure, deps.db.begin());
   CREEL_API_TRY(const auto row, request, kFailure, find_agent(tx, *request.caller, request.param("id")));
   if (!row) return agent_not_found(request);
-  const Reading reading = read(*row, deps);
+  CREEL_API_TRY(const Reading reading, request, kFailure, read(tx, *row, deps));
   json stats = formatted(reading);
   stats["agentId"] = row->id.str();
   stats["status"] = agent_status(*row);
@@ -157,7 +174,7 @@ Reply instance_stats(const Request& request, Deps& deps) {
   CREEL_API_TRY(auto tx, request, kFailure, deps.db.begin());
   CREEL_API_TRY(const auto row, request, kFailure, find_instance(tx, *request.caller, request.param("userId")));
   if (!row) return instance_forbidden(request);
-  const Reading reading = read(*row, deps);
+  CREEL_API_TRY(const Reading reading, request, kFailure, read(tx, *row, deps));
   json stats = formatted(reading);
   json answer{{"userId", row->id.str()},
               {"cpu", stats["cpu"]},

@@ -20,6 +20,19 @@ bool EventStream::send(std::string text) {
   return true;
 }
 
+StreamSink::Offer EventStream::offer(const std::string& text) {
+  bool wake = false;
+  {
+    const std::lock_guard lock{mutex_};
+    if (shut_ || ended_) return Offer::closed;
+    if (!queued_.empty() && queued_.size() + text.size() > buffer_bytes_) return Offer::full;
+    wake = queued_.empty();
+    queued_ += text;
+  }
+  if (wake) wake_connection();
+  return Offer::taken;
+}
+
 void EventStream::close() {
   std::function<void()> call;
   {

@@ -20,6 +20,7 @@ class EventStream : public StreamSink, public std::enable_shared_from_this<Event
   EventStream(std::weak_ptr<Hub> hub, std::size_t buffer_bytes) : hub_(std::move(hub)), buffer_bytes_(buffer_bytes) {}
 
   bool send(std::string text) override;
+  Offer offer(const std::string& text) override;
   void close() override;
   bool closed() const override;
   void on_close(std::function<void()> call) override;

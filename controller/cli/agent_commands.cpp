@@ -310,6 +310,23 @@ Result<void> show_stats(Client client, const std::string& id) {
   return {};
 }
 
+Result<void> show_stats_history(Client client, const std::string& id, const std::string& range) {
+  CREEL_TRY(const Json answer, client.api.call("GET", agent_path(id) + "/stats/history" + query({{"range", range}}),
+                                               nullptr, kReadDeadline));
+  if (client.json) {
+    print_json(client.io, answer);
+    return {};
+  }
+  std::vector<std::vector<std::string>> rows;
+  for (const Json& point : member(answer, "points"))
+    if (member(point, "memoryBytes").is_number())
+      rows.push_back({shown(point, "at"), shown(point, "cpuPercent"), shown(point, "memoryBytes"),
+                      shown(point, "networkRxBytes"), shown(point, "networkTxBytes"), shown(point, "pids")});
+  client.io.out << table({"FROM", "CPU %", "MEMORY B", "RECEIVED B", "SENT B", "PIDS"}, rows, client.io.width);
+  if (rows.empty()) client.io.err << "Nothing was measured in that time.\n";
+  return {};
+}
+
 Result<void> show_plan(Client client, const std::string& id) {
   CREEL_TRY(const Json answer, client.api.call("GET", agent_path(id) + "/plan", nullptr, kReadDeadline));
   if (client.json) {

@@ -35,10 +35,10 @@ struct Line {
   std::function<Result<int>(const config::Loaded&)> command;  // set by the chosen subcommand
 
   // Values of the commands' own options; each command uses its own few.
-  std::string id, message, level, topic, email, name, expires, plan, subscription, key, from;
+  std::string id, message, level, topic, email, name, expires, plan, subscription, key, from, range;
   int limit = 50;
   int wait = -1;
-  bool follow = false, purge = false, password = false;
+  bool follow = false, purge = false, password = false, history = false;
   bool admin = false, no_admin = false, remove = false;
   ProvisionOptions provision;
   const config::Environment* environment = nullptr;
@@ -261,8 +261,12 @@ class Commands {
     messages->add_option("--limit", line_.limit, "messages, at most 100")->check(CLI::Range(1, 100));
     add_id(client_command(agents, "sessions", "its conversations",
                           [this](Client client) { return show_sessions(client, line_.id); }));
-    add_id(client_command(agents, "stats", "what it uses",
-                          [this](Client client) { return show_stats(client, line_.id); }));
+    CLI::App* stats = client_command(agents, "stats", "what it uses", [this](Client client) {
+      return line_.history ? show_stats_history(client, line_.id, line_.range) : show_stats(client, line_.id);
+    });
+    add_id(stats);
+    CLI::Option* history = stats->add_flag("--history", line_.history, "what it used over time");
+    stats->add_option("--range", line_.range, "1h, 24h, 7d or 30d")->needs(history);
     add_id(client_command(agents, "plan", "what the controller would do next, and why",
                           [this](Client client) { return show_plan(client, line_.id); }));
     CLI::App* remove = client_command(agents, "delete", "delete it; its data is kept for the retention time",

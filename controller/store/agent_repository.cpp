@@ -6,6 +6,7 @@
 #include "controller/store/events.hpp"
 #include "controller/store/lease.hpp"
 #include "controller/store/live_streams.hpp"
+#include "controller/store/stats_history.hpp"
 #include "controller/store/text.hpp"
 
 namespace creel::store {
@@ -148,6 +149,7 @@ Result<void> PgAgentRepository::forget(const AgentId& id, std::uint64_t term) {
                     "ON CONFLICT DO NOTHING",
                     {id}));
   CREEL_CHECK(drop_unmade_live_stream(tx, id));
+  CREEL_CHECK(drop_stats(tx, id));
   CREEL_TRY([[maybe_unused]] const auto dropped, tx.exec("DELETE FROM agents WHERE id = $1", {id}));
   CREEL_CHECK(notify_status(tx, id));
   return tx.commit();

@@ -81,11 +81,11 @@ Result<std::vector<StoredEvent>> list_events_of(Tx& tx, const UserId& owner, std
 
 Result<std::int64_t> newest_event(Tx& tx) {
   CREEL_TRY(const Param oldest, oldest_writer(tx));
-  // Events are few among those that are held back; without any, this is one step down the index.
-  CREEL_TRY(const auto rows, tx.exec("SELECT id FROM events WHERE $1::timestamptz IS NULL OR at < $1::timestamptz "
-                                     "ORDER BY id DESC LIMIT 1",
+  // What is held back is among the newest.
+  CREEL_TRY(const auto rows, tx.exec("SELECT coalesce(min(id) FILTER (WHERE at >= $1::timestamptz) - 1, max(id), 0) AS "
+                                     "id FROM (SELECT id, at FROM events ORDER BY id DESC LIMIT 5000) newest",
                                      {oldest}));
-  return rows.empty() ? std::int64_t{0} : rows[0].integer("id");
+  return rows[0].integer("id");
 }
 
 }  // namespace creel::store

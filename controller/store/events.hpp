@@ -35,7 +35,7 @@ Result<std::vector<StoredEvent>> list_events(Tx& tx, const std::optional<AgentId
                                              std::size_t limit);
 // The same of all agents that the user owns or owned.
 Result<std::vector<StoredEvent>> list_events_of(Tx& tx, const UserId& owner, std::int64_t after_id, std::size_t limit);
-// The id that the newest event of the listings has; 0: there is none.
+// The place at which listings end now, to read on from; 0: there is no event.
 Result<std::int64_t> newest_event(Tx& tx);
 
 }  // namespace creel::store

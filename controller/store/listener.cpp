@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "controller/store/agents.hpp"
+#include "controller/store/events.hpp"
 #include "controller/store/pg.hpp"
 
 namespace creel::store {
@@ -104,7 +105,7 @@ struct Listener::Impl {
     auto backoff = kFirstBackoff;
     bool complained = false;
     while (!stop.stop_requested()) {
-      auto connection = ListenConnection::open(conninfo, {kAgentChannel, kStatusChannel});
+      auto connection = ListenConnection::open(conninfo, {kAgentChannel, kStatusChannel, kEventChannel});
       Error error;
       if (connection) {
         complained = false;

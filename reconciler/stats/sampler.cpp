@@ -89,6 +89,14 @@ struct Sampler::Impl {
     run = Run{target.runtime_id, target.started_at, sample, taken, samples};
   }
 
+  // On the multiples of the period, so that each slot of the history gets one sample. From the nearest multiple on, so
+  // that a wake-up a little early is not followed by another at once.
+  Steady::time_point next_multiple(Steady::time_point from) const {
+    const auto wall = clock().time_since_epoch() + std::chrono::duration_cast<milliseconds>(from - Steady::now());
+    const auto next = ((wall + options.period / 2) / options.period + 1) * options.period;
+    return from + (next - wall);
+  }
+
   void drop(const Target& target) {
     std::lock_guard lock{mutex};
     runs.erase(target.agent);
@@ -142,8 +150,8 @@ struct Sampler::Impl {
       const std::size_t failed = sample(list, stop);
       const auto end = Steady::now();
       if (all) {
-        next_round = begin + options.period;
-        if (next_round < end) next_round = end + options.period;  // a round longer than a period must not follow itself
+        next_round = next_multiple(begin);
+        if (next_round < end) next_round = next_multiple(end);  // a round longer than a period must not follow itself
       }
       std::unique_lock lock{mutex};
       if (all) {
@@ -173,6 +181,14 @@ std::optional<StatsSample> Sampler::latest(const AgentId& id) {
   const auto found = impl_->runs.find(id);
   if (found == impl_->runs.end() || found->second.samples == 0) return std::nullopt;
   return found->second.sample;
+}
+
+std::vector<Sampler::Sampled> Sampler::newest() const {
+  std::vector<Sampled> all;
+  std::lock_guard lock{impl_->mutex};
+  for (const auto& [agent, run] : impl_->runs)
+    if (run.samples > 0 && run.started_at) all.push_back({agent, *run.started_at, run.sample});
+  return all;
 }
 
 void Sampler::wake() {

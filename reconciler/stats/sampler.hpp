@@ -1,9 +1,10 @@
 // Sampler: the newest usage of every running agent, in memory.
 //
-// One thread of its own takes a sample of each target every `period`: from the kernel's files where the container is on
-// this machine, else through `remote` (the engine's stats API, which takes a second a call: a few at a time). A new
-// target gets its second sample after one second, so that its processor share is known soon; from then on it goes with
-// the others. What is asked is only "latest": nothing here touches the engine on a reader's behalf.
+// One thread of its own takes a sample of each target every `period`, when the clock shows a multiple of it: from the
+// kernel's files where the container is on this machine, else through `remote` (the engine's stats API, which takes a
+// second a call: a few at a time). A new target gets its second sample after one second, so that its processor share is
+// known soon; from then on it goes with the others. What is asked is only "latest": nothing here touches the engine on
+// a reader's behalf.
 //
 // Units: cpu_percent is of one core over the time between the two last samples. Threads: latest() from any thread; the
 // callbacks are called on the sampler's thread (and `remote` also on its helpers).
@@ -57,6 +58,13 @@ class Sampler : public StatsSource {
   Sampler& operator=(const Sampler&) = delete;
 
   std::optional<StatsSample> latest(const AgentId& id) override;
+  // The newest of every run that is sampled now.
+  struct Sampled {
+    AgentId agent;
+    TimePoint started_at;
+    StatsSample sample;
+  };
+  std::vector<Sampled> newest() const;
   // Something started: takes the first samples of new targets now instead of at the next round.
   void wake();
   SamplerRound last_round() const;

@@ -23,7 +23,7 @@ NUMBERS = {"ageSeconds", "cpu", "cpuPercent", "cpuSecondsTotal", "generation", "
            "Stripe-Signature",
            "RateLimit-Reset", "count", "total", "messageCount", "responseTime"}
 # Of a list only the first item is kept: how many there are depends on what ran before.
-LISTS = {"agents", "events", "keys", "logs", "messages", "points", "sessions"}
+LISTS = {"agents", "events", "keys", "logs", "messages", "points", "sessions", "users"}
 # What the reconciler saw at that moment: held by the schema, not word for word.
 STATE = {"conditions", "phase", "observedAt", "nextAttempt"}
 TEXTS = [

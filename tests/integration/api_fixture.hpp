@@ -63,8 +63,10 @@ class ApiTest : public PgTest {
     if (chat_queue_) chat_queue_->stop();
     if (waiters_) waiters_->stop();
     if (streams_) streams_->stop();
+    if (events_) events_->stop();
     if (verify_pool_) verify_pool_->join();
     if (pool_) pool_->join();
+    events_.reset();  // its thread uses the database
     dispatcher_.reset();
     waiters_.reset();
     PgTest::TearDown();
@@ -83,6 +85,7 @@ class ApiTest : public PgTest {
     streams_ = std::make_unique<api::Streams>(settings_.max_streams);
     chat_queue_ = std::make_unique<gateway::ChatQueue>(chat_limits_);
     chats_ = std::make_unique<api::Chats>(*database_, chat_hold_);
+    events_ = std::make_unique<api::EventFeed>(*database_, settings_.max_event_readers, std::chrono::milliseconds{20});
     throttle_ = std::make_unique<api::LoginThrottle>(settings_.login_attempts, settings_.login_window);
     verify_pool_ = std::make_unique<api::Pool>(2);
     verifier_ = std::make_unique<verify::Verifier>(
@@ -99,6 +102,7 @@ class ApiTest : public PgTest {
                                               },
                                               *waiters_,
                                               *streams_,
+                                              *events_,
                                               timer_,
                                               std::move(post),
                                               metrics_,
@@ -262,6 +266,7 @@ class ApiTest : public PgTest {
   std::unique_ptr<api::Pool> pool_;
   std::unique_ptr<api::Waiters> waiters_;
   std::unique_ptr<api::Streams> streams_;
+  std::unique_ptr<api::EventFeed> events_;
   std::unique_ptr<api::LoginThrottle> throttle_;
   gateway::ChatQueue::Limits chat_limits_;
   std::chrono::milliseconds chat_hold_{30'000};

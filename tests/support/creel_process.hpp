@@ -52,6 +52,8 @@ class CreelProcess {
   explicit CreelProcess(Env env = {});
   ~CreelProcess();
 
+  // For the next start().
+  void set(const std::string& variable, const std::string& value) { env_[variable] = value; }
   void start();      // and waits until /readyz answers
   void kill_hard();  // kill -9
   int stop();        // SIGTERM; the exit code

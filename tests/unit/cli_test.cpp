@@ -227,6 +227,7 @@ TEST_F(CliTest, CallsTheDocumentedRoutes) {
       {{"agents", "messages", "x", "--limit", "7"}, "GET /api/agents/x/messages?limit=7 HTTP"},
       {{"agents", "sessions", "x"}, "GET /api/agent?action=sessions&agentId=x HTTP"},
       {{"agents", "stats", "x"}, "GET /api/agents/x/stats HTTP"},
+      {{"agents", "stats", "x", "--history", "--range", "24h"}, "GET /api/agents/x/stats/history?range=24h HTTP"},
       {{"agents", "plan", "x"}, "GET /api/agents/x/plan HTTP"},
       {{"agents", "delete", "x"}, "DELETE /api/agents/x HTTP"},
       {{"agents", "delete", "x", "--purge"}, "DELETE /api/agents/x?purge=true HTTP"},
