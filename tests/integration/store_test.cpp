@@ -309,9 +309,8 @@ TEST_F(StoreAgents, AreListedNewestFirstInPagesWithoutDeletedOnes) {
 
 TEST_F(StoreAgents, RefuseACursorThatIsNotOurs) {
   auto tx = begin();
-  for (const char* cursor :
-       {"x", "1.2", ".", "'; DROP TABLE agents; --", "99999999999999999999.0123456789abcdef", "12x.0123456789abcdef",
-        "-1.0123456789abcdef", "999999999999999999.0123456789abcdef"}) {
+  for (const char* cursor : {"x", "1.2", ".", "'; DROP TABLE agents; --", "99999999999999999999.0123456789abcdef",
+                             "12x.0123456789abcdef", "-1.0123456789abcdef", "999999999999999999.0123456789abcdef"}) {
     const auto rows = list_agents(tx, std::nullopt, 10, cursor);
     ASSERT_FALSE(rows) << cursor;
     EXPECT_EQ(rows.error().kind, ErrorKind::invalid);
