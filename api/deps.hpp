@@ -6,6 +6,7 @@
 #include <functional>
 #include <string>
 
+#include "api/agent_gateways.hpp"
 #include "api/auth/login_throttle.hpp"
 #include "api/chats.hpp"
 #include "api/event_feed.hpp"
@@ -64,6 +65,7 @@ struct Deps {
   TokenCheck accepts_token;
   gateway::ChatQueue& chat_queue;
   Chats& chats;
+  AgentGateways& gateways;
 };
 
 }  // namespace creel::api

@@ -23,6 +23,10 @@ std::string agent_status(const store::AgentRow& row) { return status_word(row.st
 
 bool is_running(const store::AgentRow& row) { return agent_status(row) == "running"; }
 
+bool can_talk(const store::AgentRow& row) {
+  return (row.status.phase == Phase::ready || row.status.phase == Phase::unready) && !row.status.address.empty();
+}
+
 bool is_condition(const store::AgentRow& row, std::string_view type, std::string_view status) {
   return std::any_of(row.status.conditions.begin(), row.status.conditions.end(),
                      [&](const Condition& c) { return c.type == type && c.status == status; });

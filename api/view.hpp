@@ -16,6 +16,8 @@ namespace creel::api {
 std::string agent_status(const store::AgentRow& row);
 // The container runs, for a person's eyes: the word is "running".
 bool is_running(const store::AgentRow& row);
+// Its gateway may be asked: one that is not ready now may be again, and says so itself.
+bool can_talk(const store::AgentRow& row);
 bool is_condition(const store::AgentRow& row, std::string_view type, std::string_view status);
 
 std::string subdomain_of(const Settings& settings, const AgentId& id);

@@ -96,6 +96,7 @@ class App {
   Result<void> open_engine();
   Result<void> open_api();
   void open_verifier();
+  void open_agent_gateways();
   void connect();
   void keep_live_streams();
   void collect_transcripts();
@@ -141,6 +142,7 @@ class App {
   std::unique_ptr<gateway::ChatQueue> chat_queue_;
   std::unique_ptr<api::Chats> chats_;
   std::unique_ptr<Job> chats_job_;
+  std::unique_ptr<api::AgentGateways> agent_gateways_;
   std::unique_ptr<api::Deps> deps_;
   std::unique_ptr<api::Dispatcher> dispatcher_;
   std::unique_ptr<api::Server> server_;
@@ -267,6 +269,7 @@ Result<void> App::open_api() {
   chat_queue_ = std::make_unique<gateway::ChatQueue>();
   chats_ = std::make_unique<api::Chats>(*database_);
   open_verifier();
+  open_agent_gateways();
   api::ChatFunction chat = [this](const std::string& kind, gateway::ChatRequest request,
                                   std::function<void(Result<gateway::ChatReply>)> done) {
     gateways_->chat_async(kind, std::move(request), std::move(done));
@@ -300,7 +303,8 @@ Result<void> App::open_api() {
                                               gateways_->accepts_async(address, token, std::move(done));
                                             },
                                             *chat_queue_,
-                                            *chats_});
+                                            *chats_,
+                                            *agent_gateways_});
   dispatcher_ = std::make_unique<api::Dispatcher>(*deps_, std::move(proxies));
   CREEL_TRY(server_, api::Server::start(settings_, *dispatcher_, *pool_, *metrics_));
   return {};
@@ -324,6 +328,20 @@ void App::open_verifier() {
   verify_pool_ = std::make_unique<api::Pool>(kVerifyThreads);
   verifier_ = std::make_unique<verify::Verifier>(
       *http_, std::move(settings), [this](std::function<void()> work) { verify_pool_->post(std::move(work)); });
+}
+
+void App::open_agent_gateways() {
+  api::GatewayCalls calls;
+  calls.health = [this](const auto& target, auto done) { operator_->health(target, std::move(done)); };
+  calls.sessions = [this](const auto& target, auto done) { operator_->sessions(target, std::move(done)); };
+  calls.history = [this](const auto& target, const std::string& key, std::size_t limit, auto done) {
+    operator_->history(target, key, limit, std::move(done));
+  };
+  calls.skills = [this](const auto& target, auto done) { operator_->skills(target, std::move(done)); };
+  calls.set_skill = [this](const auto& target, const std::string& id, bool enabled, auto done) {
+    operator_->set_skill(target, id, enabled, std::move(done));
+  };
+  agent_gateways_ = std::make_unique<api::AgentGateways>(std::move(calls));
 }
 
 void App::connect() {

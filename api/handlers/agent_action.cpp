@@ -15,12 +15,13 @@ namespace {
 using GetAction = Reply (*)(const Request&, Deps&);
 using PostAction = Reply (*)(const Request&, const json&, Deps&);
 
-constexpr std::pair<std::string_view, GetAction> kGets[] = {{"sessions", agent_sessions},
-                                                            {"session", agent_session},
-                                                            {"memory", agent_memory},
-                                                            {"credentials", list_credentials}};
-constexpr std::pair<std::string_view, PostAction> kPosts[] = {
-    {"chat", agent_chat}, {"create-session", create_session}, {"set-credential", set_credential}};
+constexpr std::pair<std::string_view, GetAction> kGets[] = {
+    {"health", agent_health}, {"sessions", agent_sessions}, {"session", agent_session},
+    {"memory", agent_memory}, {"skills", agent_skills},     {"credentials", list_credentials}};
+constexpr std::pair<std::string_view, PostAction> kPosts[] = {{"chat", agent_chat},
+                                                              {"create-session", create_session},
+                                                              {"update-skill", update_skill},
+                                                              {"set-credential", set_credential}};
 
 template <class Handler, std::size_t Count>
 Handler find(const std::pair<std::string_view, Handler> (&actions)[Count], std::string_view action) {

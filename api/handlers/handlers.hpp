@@ -73,6 +73,10 @@ Reply set_credential(const Request&, const nlohmann::json& body, Deps&);
 Reply agent_sessions(const Request&, Deps&);
 Reply agent_session(const Request&, Deps&);
 Reply agent_memory(const Request&, Deps&);
+// agent_gateway.cpp
+Reply agent_health(const Request&, Deps&);
+Reply agent_skills(const Request&, Deps&);
+Reply update_skill(const Request&, const nlohmann::json& body, Deps&);
 // agent_chat.cpp
 Reply agent_chat(const Request&, const nlohmann::json& body, Deps&);
 Reply create_session(const Request&, const nlohmann::json& body, Deps&);

@@ -9,6 +9,7 @@
 #include "api/handlers/support.hpp"
 #include "api/view.hpp"
 #include "controller/store/agents.hpp"
+#include "controller/store/chats.hpp"
 
 namespace creel::api {
 
@@ -175,6 +176,7 @@ Reply lifecycle(const Request& request, Deps& deps, Verb verb) {
       return error_answer(request, 409, "NO_MEMORY",
                           "The template " + row->template_name + " names nothing that could be cleared (memory)");
     wish.reset = ++row->reset_wish;
+    CREEL_API_CHECK(request, kFailure, store::end_sessions(tx, row->id, deps.clock()));
   }
   CREEL_API_CHECK(request, kFailure, store::save_wish(tx, *row));
   CREEL_API_CHECK(request, kFailure,

@@ -51,6 +51,19 @@ Response session_not_found(const Request& request) {
   return error_answer(request, 404, "SESSION_NOT_FOUND", "Session not found");
 }
 
+Response not_running(const Request& request, const store::AgentRow& row) {
+  return error_answer(request, 409, "AGENT_NOT_RUNNING",
+                      "The agent is stopped; start it with POST /api/instance/" + row.id.str() + "/start",
+                      nlohmann::json{{"agentId", row.id.str()}});
+}
+
+Error template_missing(const store::AgentRow& row) {
+  return Error{ErrorKind::conflict,
+               "The template " + row.template_name + " of this agent is not installed any more",
+               {},
+               "TEMPLATE_MISSING"};
+}
+
 Result<std::optional<store::ChatSession>> some_session(Result<store::ChatSession> session) {
   CREEL_TRY(auto found, std::move(session));
   return std::optional{std::move(found)};
@@ -125,11 +138,7 @@ Result<void> seal_secret(store::Tx& tx, const AgentId& agent, std::string_view n
 
 Result<void> render_again(store::Tx& tx, store::AgentRow& row, const Deps& deps) {
   const Template* tmpl = deps.templates.find(row.template_name);
-  if (tmpl == nullptr)
-    return Error{ErrorKind::conflict,
-                 "The template " + row.template_name + " of this agent is not installed any more",
-                 {},
-                 "TEMPLATE_MISSING"};
+  if (tmpl == nullptr) return template_missing(row);
   CREEL_TRY(const auto config, open_secret(tx, row.id, "config", deps.sealer));
   CREEL_TRY(auto secrets, open_secrets(tx, row.id, deps.sealer));
   if (!secrets.contains("device_key")) {  // the agent was made before there were any

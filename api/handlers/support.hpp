@@ -38,6 +38,10 @@ Response session_not_found(const Request& request);
 // The agent is deleted or gone for good, and the caller was its owner (administrators: it ever was).
 Result<bool> was_deleted(store::Tx& tx, const Caller& caller, const AgentId& id);
 void set_next_cursor(nlohmann::json& answer, std::string cursor);
+// 409 AGENT_NOT_RUNNING, for an agent that is to be stopped.
+Response not_running(const Request& request, const store::AgentRow& row);
+// conflict TEMPLATE_MISSING.
+Error template_missing(const store::AgentRow& row);
 Response instance_forbidden(const Request& request);
 
 // Renders spec, readiness, version and hashes of the row from its template; returns the files as the JSON text that is

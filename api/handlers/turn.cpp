@@ -10,6 +10,7 @@
 #include "api/body.hpp"
 #include "api/error.hpp"
 #include "api/handlers/support.hpp"
+#include "api/view.hpp"
 #include "controller/store/chats.hpp"
 
 namespace creel::api {
@@ -44,17 +45,6 @@ struct Turn {
   }
 };
 using TurnPtr = std::shared_ptr<Turn>;
-
-Response not_running(const Request& request, const store::AgentRow& row) {
-  return error_answer(request, 409, "AGENT_NOT_RUNNING",
-                      "The agent is stopped; start it with POST /api/instance/" + row.id.str() + "/start",
-                      json{{"agentId", row.id.str()}});
-}
-
-bool can_talk(const store::AgentRow& row) {
-  // An agent that is not ready now may be again: it is asked, and says so itself.
-  return (row.status.phase == Phase::ready || row.status.phase == Phase::unready) && !row.status.address.empty();
-}
 
 bool cannot_run(const store::AgentRow& row) {
   return row.status.observed_generation >= row.generation &&
@@ -188,9 +178,7 @@ Reply say(const Request& request, Deps& deps, Saying saying) {
   CREEL_API_TRY(const auto row, request, saying.failure, find_own(tx, *request.caller, saying.agent_id));
   if (!row) return own_agent_not_found(request, saying.agent_id);
   const Template* tmpl = deps.templates.find(row->template_name);
-  if (tmpl == nullptr)
-    return error_answer(request, 409, "TEMPLATE_MISSING",
-                        "The template " + row->template_name + " of this agent is not installed any more");
+  if (tmpl == nullptr) return error_answer(request, template_missing(*row));
   if (row->desired == DesiredState::stopped) return not_running(request, *row);
   CREEL_API_TRY(auto session, request, saying.failure, saying.session(tx, *row));
   if (!session) return session_not_found(request);

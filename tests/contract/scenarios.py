@@ -335,6 +335,15 @@ class Scenarios:
     def getAgentAction_200_credentials(self, operation):
         return Ask(self.world.owner, operation.path + "?action=credentials")
 
+    def getAgentAction_200_health(self, operation):
+        return Ask(self.world.owner, operation.path + "?action=health")
+
+    def getAgentAction_200_skills(self, operation):
+        return Ask(self.world.owner, operation.path + "?action=skills")
+
+    def postAgentAction_404_SKILL_NOT_FOUND(self, operation):
+        return Ask(self.world.owner, operation.path, {"action": "update-skill", "skillId": "none", "enabled": True})
+
     def postAgentAction_200_create_session(self, operation):
         return Ask(self.world.owner, operation.path, {"action": "create-session"})
 

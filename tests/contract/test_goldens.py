@@ -11,6 +11,8 @@ from scenarios import UNKNOWN, Ask, Scenarios, expected_cases
 
 # Documented, true, and not brought about here; each says who does.
 NOT_HERE = {
+    ("getAgentAction", "409"): "tests/integration/api_agent_gateway_test.cpp: a gateway that does not know the controller",
+    ("getAgentAction", "502"): "tests/integration/api_agent_gateway_test.cpp: a gateway that is away",
     ("verifyAgent", "502"): "tests/integration/verify_chain_test.cpp: a node that is away",
 }
 # The errors that agents-api.txt lists, with its sentence where it gives one as the text of the error.

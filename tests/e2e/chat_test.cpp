@@ -93,6 +93,25 @@ TEST_F(Chat, KeepsItsHistoryOverStopStartAndADeadController) {
   EXPECT_EQ(history[2]["reply"], "ECHO(1): one");
 }
 
+TEST_F(Chat, ShowsWhatTheAgentItselfTells) {
+  EXPECT_EQ(say("one").json["reply"], "ECHO(1): one");
+  const Answer health = creel.call("GET", "/api/agent?action=health", key);
+  ASSERT_EQ(health.status, 200) << health.text << creel.log();
+  EXPECT_EQ(health.json["status"], "running");
+  EXPECT_TRUE(health.json["version"].is_string()) << health.text;
+  EXPECT_TRUE(health.json["uptime"].is_number()) << health.text;
+  EXPECT_EQ(health.json["channels"], json::array());
+  EXPECT_EQ(creel.call("GET", "/api/agent?action=skills", key).json["skills"], json::array());
+  const Answer sessions = creel.call("GET", "/api/agent?action=sessions", key);
+  EXPECT_EQ(sessions.json["gatewayError"], nullptr) << sessions.text;
+  ASSERT_EQ(sessions.json["count"], 1) << sessions.text;
+  EXPECT_EQ(sessions.json["sessions"][0]["messageCount"], 2) << sessions.text;
+  const std::string id = sessions.json["sessions"][0]["id"];
+  const Answer session = creel.call("GET", "/api/agent?action=session&sessionId=" + id, key);
+  EXPECT_EQ(session.json["gatewayError"], nullptr) << session.text;
+  EXPECT_EQ(session.json["session"]["messages"].size(), 2u) << "what both tell is shown once: " << session.text;
+}
+
 TEST_F(Chat, LosesNoMessageOfAControllerThatDiesWhileTheAgentIsAtWork) {
   signal("SIGSTOP");
   const Answer said = say("think");

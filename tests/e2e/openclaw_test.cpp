@@ -43,6 +43,42 @@ TEST(OpenClaw, FromProvisionToDeleteOnTheRealImage) {
   ASSERT_EQ(reply.status, 200) << reply.text << creel.log();
   EXPECT_NE(reply.json["reply"].get<std::string>().find("hello creel"), std::string::npos) << reply.text;
 
+  // What the agent itself tells, and a skill switched without a restart.
+  const std::string running_since = creel.engine().container(id)["State"]["StartedAt"];
+  const Answer health = creel.call("GET", "/api/agent?action=health", key);
+  ASSERT_EQ(health.status, 200) << health.text << creel.log();
+  EXPECT_EQ(health.json["version"], "2026.3.13") << health.text;
+  EXPECT_EQ(health.json["model"], "local/echo-1") << health.text;
+  const auto enabled = [&](const std::string& skill) -> json {
+    const Answer skills = creel.call("GET", "/api/agent?action=skills", key);
+    for (const auto& one : skills.json["skills"])
+      if (one["id"] == skill) return one["enabled"];
+    return skills.text;
+  };
+  EXPECT_EQ(enabled("weather"), true);
+  const json off{{"action", "update-skill"}, {"skillId", "weather"}, {"enabled", false}};
+  const Answer switched = creel.call("POST", "/api/agent", key, off);
+  EXPECT_EQ(switched.json["success"], true) << switched.text;
+  EXPECT_EQ(enabled("weather"), false);
+  const Answer unknown = creel.call("POST", "/api/agent", key,
+                                    {{"action", "update-skill"}, {"skillId", "no-such-skill"}, {"enabled", true}});
+  EXPECT_EQ(unknown.status, 404) << unknown.text;
+  EXPECT_EQ(unknown.json["code"], "SKILL_NOT_FOUND");
+  EXPECT_EQ(creel.engine().container(id)["State"]["StartedAt"], running_since);
+
+  // Its sessions, and what was said in the one of the chat: each message once, though store and transcript have both.
+  const Answer sessions = creel.call("GET", "/api/agent?action=sessions", key);
+  EXPECT_EQ(sessions.json["gatewayError"], nullptr) << sessions.text;
+  std::string chatted;
+  for (const auto& session : sessions.json["sessions"])
+    if (session["key"] == "topic:general") chatted = session["id"];
+  const Answer session = creel.call("GET", "/api/agent?action=session&sessionId=" + chatted, key);
+  EXPECT_EQ(session.json["gatewayError"], nullptr) << session.text;
+  int said = 0;
+  for (const auto& message : session.json["session"]["messages"])
+    if (message["role"] == "assistant" && message["content"] == reply.json["reply"]) ++said;
+  EXPECT_EQ(said, 1) << session.text;
+
   // Stop → start → history kept: the model is shown the earlier turn too.
   EXPECT_EQ(creel.call("POST", "/api/instance/" + id + "/stop", key).json["status"], "stopped");
   EXPECT_EQ(creel.call("POST", "/api/instance/" + id + "/start", key).json["status"], "running");

@@ -189,11 +189,9 @@ TEST_F(ApiAgent, RemembersTheLastTenMessagesCutBetweenCharacters) {
 
 TEST_F(ApiAgent, RemembersNothingOfWhatWasForgotten) {
   const std::string id = say("x");
-  {
-    auto tx = begin();
-    ASSERT_TRUE(store::end_sessions(tx, *AgentId::parse(id_), system_now() + std::chrono::seconds{1}));
-    ASSERT_TRUE(tx.commit());
-  }
+  const Answer reset = ask("POST", "/api/instance/" + id_ + "/reset-memory?wait=0", ann_key_);
+  ASSERT_EQ(reset.status, 200) << reset.text;
+  observed(id_, Phase::ready);
   EXPECT_EQ(get("?action=memory").body["memory"], json::array());
   EXPECT_EQ(get("?action=sessions").body["sessions"][0]["status"], "completed");
   EXPECT_NE(say("y"), id);

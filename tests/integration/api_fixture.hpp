@@ -86,6 +86,18 @@ class ApiTest : public PgTest {
     chat_queue_ = std::make_unique<gateway::ChatQueue>(chat_limits_);
     chats_ = std::make_unique<api::Chats>(*database_, chat_hold_);
     events_ = std::make_unique<api::EventFeed>(*database_, settings_.max_event_readers, std::chrono::milliseconds{20});
+    // What the test sets in gateway_calls_, whenever it does.
+    api::GatewayCalls calls;
+    calls.health = [this](const auto& target, auto done) { gateway_calls_.health(target, std::move(done)); };
+    calls.sessions = [this](const auto& target, auto done) { gateway_calls_.sessions(target, std::move(done)); };
+    calls.history = [this](const auto& target, const std::string& key, std::size_t limit, auto done) {
+      gateway_calls_.history(target, key, limit, std::move(done));
+    };
+    calls.skills = [this](const auto& target, auto done) { gateway_calls_.skills(target, std::move(done)); };
+    calls.set_skill = [this](const auto& target, const std::string& id, bool enabled, auto done) {
+      gateway_calls_.set_skill(target, id, enabled, std::move(done));
+    };
+    gateways_ = std::make_unique<api::AgentGateways>(std::move(calls));
     throttle_ = std::make_unique<api::LoginThrottle>(settings_.login_attempts, settings_.login_window);
     verify_pool_ = std::make_unique<api::Pool>(2);
     verifier_ = std::make_unique<verify::Verifier>(
@@ -116,7 +128,8 @@ class ApiTest : public PgTest {
                                                 accepts_(address, token, std::move(done));
                                               },
                                               *chat_queue_,
-                                              *chats_});
+                                              *chats_,
+                                              *gateways_});
     dispatcher_ =
         std::make_unique<api::Dispatcher>(*deps_, api::TrustedProxies::parse(settings_.trusted_proxies).value());
   }
@@ -220,6 +233,21 @@ class ApiTest : public PgTest {
     return eventually([&] { return generation(id) > than; });
   }
 
+  // One that has nothing to say.
+  static api::GatewayCalls silent_gateway() {
+    api::GatewayCalls calls;
+    calls.health = [](const auto&, auto done) { done(gateway::GatewayHealth{}); };
+    calls.sessions = [](const auto&, auto done) { done(std::vector<gateway::GatewaySession>{}); };
+    calls.history = [](const auto&, const std::string&, std::size_t, auto done) {
+      done(std::vector<gateway::GatewayMessage>{});
+    };
+    calls.skills = [](const auto&, auto done) { done(std::vector<gateway::GatewaySkill>{}); };
+    calls.set_skill = [](const auto&, const std::string&, bool, auto done) {
+      done(Error{ErrorKind::not_found, "no such skill", {}, {}});
+    };
+    return calls;
+  }
+
   static Template tiny_template() {
     Template tmpl;
     tmpl.name = "tiny";
@@ -272,6 +300,8 @@ class ApiTest : public PgTest {
   std::chrono::milliseconds chat_hold_{30'000};
   std::unique_ptr<gateway::ChatQueue> chat_queue_;
   std::unique_ptr<api::Chats> chats_;
+  api::GatewayCalls gateway_calls_ = silent_gateway();
+  std::unique_ptr<api::AgentGateways> gateways_;
   std::unique_ptr<api::Deps> deps_;
   std::unique_ptr<verify::Verifier> verifier_;
   std::unique_ptr<api::Pool> verify_pool_;
