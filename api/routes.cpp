@@ -43,6 +43,9 @@ const std::vector<Route>& routes() {
       {"POST", "/api/agents/:id/verify/challenge", user, Rate::api, "Failed to make a challenge", verification_challenge},
       {"GET", "/api/events", user, Rate::api, "Failed to fetch events", all_events},
 
+      {"GET", "/api/channels/whatsapp/:agentId/webhook", open, Rate::api, "Failed to verify the webhook", whatsapp_handshake},
+      {"POST", "/api/channels/whatsapp/:agentId/webhook", open, Rate::api, "Failed to take the delivery", whatsapp_webhook},
+
       {"GET", "/api/instance/:userId", user, Rate::instance, "Failed to fetch instance", get_instance, true},
       {"POST", "/api/instance/:userId/start", user, Rate::instance, "Internal server error", start_instance, true},
       {"POST", "/api/instance/:userId/stop", user, Rate::instance, "Internal server error", stop_instance, true},

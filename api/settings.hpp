@@ -61,6 +61,7 @@ struct Settings {
 
   bool metrics = true;                // GET /metrics
   bool live_streams = false;          // Mux is configured
+  std::string whatsapp_app_secret;    // for agents that have none of their own; "" = none
   std::string stripe_webhook_secret;  // "" = no billing
 };
 

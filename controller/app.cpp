@@ -14,6 +14,7 @@
 
 #include "api/dispatcher.hpp"
 #include "api/server/server.hpp"
+#include "controller/channels/bridge.hpp"
 #include "controller/config/config.hpp"
 #include "controller/config/template_file.hpp"
 #include "controller/embedded_postgres.hpp"
@@ -32,6 +33,7 @@
 #include "controller/store/migrate.hpp"
 #include "controller/store/pg.hpp"
 #include "controller/store/stats_history.hpp"
+#include "controller/store/whatsapp.hpp"
 #include "controller/streams/live_streams.hpp"
 #include "controller/transcripts/collector.hpp"
 #include "reconciler/runtime/docker/docker_logs.hpp"
@@ -76,6 +78,8 @@ class App {
     chats_job_.reset();
     collector_job_.reset();
     stats_job_.reset();
+    if (whatsapp_) whatsapp_->close();
+    whatsapp_job_.reset();
     if (loop_) loop_->follow();
     sampler_.reset();
     if (verify_pool_) verify_pool_->join();
@@ -101,6 +105,7 @@ class App {
   void keep_live_streams();
   void collect_transcripts();
   void keep_stats();
+  void bridge_channels();
   void watch_numbers();
   std::optional<std::vector<stats::Target>> sample_targets();
 
@@ -127,6 +132,9 @@ class App {
   std::unique_ptr<transcripts::Collector> collector_;
   std::unique_ptr<Job> collector_job_;
   std::unique_ptr<Job> stats_job_;
+  std::unique_ptr<gateway::ChatQueue> chat_queue_;
+  std::unique_ptr<channels::Bridge> whatsapp_;
+  std::unique_ptr<Job> whatsapp_job_;
   std::atomic<bool> leading_{false};  // as the lease last said
   std::atomic<std::uint64_t> term_{0};
   api::Settings settings_;
@@ -139,7 +147,6 @@ class App {
   std::unique_ptr<api::LoginThrottle> throttle_;
   std::unique_ptr<verify::Verifier> verifier_;
   std::unique_ptr<api::Pool> verify_pool_;
-  std::unique_ptr<gateway::ChatQueue> chat_queue_;
   std::unique_ptr<api::Chats> chats_;
   std::unique_ptr<Job> chats_job_;
   std::unique_ptr<api::AgentGateways> agent_gateways_;
@@ -251,6 +258,7 @@ Result<void> App::open_api() {
   settings_.metrics = config_.metrics;
   settings_.stats_period = config_.stats;
   settings_.live_streams = !config_.mux_token_id.empty() && !config_.mux_token_secret.empty();
+  settings_.whatsapp_app_secret = config_.whatsapp_app_secret;
   settings_.stripe_webhook_secret = config_.stripe_webhook_secret;
   CREEL_TRY(auto proxies, api::TrustedProxies::parse(settings_.trusted_proxies));
 
@@ -345,8 +353,9 @@ void App::open_agent_gateways() {
 }
 
 void App::connect() {
-  watch_numbers();
   keep_live_streams();
+  bridge_channels();
+  watch_numbers();
   Job::Options chats;
   chats.name = "chats";
   chats.period = chats_->hold() / 3;
@@ -363,17 +372,20 @@ void App::connect() {
     sampler_->wake();
   });
   listener_->subscribe(store::kEventChannel, [this](const std::string&) { events_->notify(); });
+  listener_->subscribe(store::kWhatsappChannel, [this](const std::string&) { whatsapp_job_->wake(); });
   listener_->start();
   lease_ = std::make_unique<store::Lease>(
       conninfo_, config_.controller_id,
       [this](std::uint64_t term) {
         spdlog::info("leading, term {}", term);
         term_ = term;
+        whatsapp_->lead();
         leading_ = true;
         loop_->lead();
         sampler_->wake();
         if (live_streams_job_) live_streams_job_->wake();
         if (collector_job_) collector_job_->wake();
+        whatsapp_job_->wake();
       },
       [this] {
         spdlog::info("not leading any more");
@@ -452,6 +464,27 @@ void App::keep_stats() {
   });
 }
 
+void App::bridge_channels() {
+  channels::Whatsapp::Options whatsapp;
+  whatsapp.graph_url = config_.whatsapp_graph_url;
+  channels::BridgeOptions options;
+  options.controller_id = config_.controller_id;
+  options.chat_deadline = std::max(settings_.chat_deadline, settings_.chat_wait);
+  channels::Bridge::Chat chat = [this](const std::string& kind, gateway::ChatRequest request, auto done) {
+    gateways_->chat_async(kind, std::move(request), std::move(done));
+  };
+  whatsapp_ = std::make_unique<channels::Bridge>(
+      channels::Bridge::Parts{*database_, *sealer_, catalog_->templates, *chat_queue_, std::move(chat),
+                              channels::Whatsapp{*http_, std::move(whatsapp)}},
+      std::move(options), [this] { whatsapp_job_->wake(); });
+  Job::Options job;
+  job.name = "WhatsApp";
+  job.period = std::chrono::seconds{1};
+  job.may_run = [this] { return leading_.load(); };
+  whatsapp_job_ =
+      std::make_unique<Job>(std::move(job), [this](std::stop_token stop) { whatsapp_->pass(std::move(stop)); });
+}
+
 void App::watch_numbers() {
   using Kind = api::Metrics::Kind;
   const ReconcileCounters& counters = reconciler_->counters();
@@ -475,6 +508,15 @@ void App::watch_numbers() {
   }
   metrics_->watch(Kind::counter, "creel_reconcile_seconds_total", "Time spent in reconcile passes.", {},
                   [&counters] { return static_cast<double>(counters.duration_microseconds) / 1e6; });
+  const channels::BridgeCounters& whatsapp = whatsapp_->counters();
+  const char* messages = "creel_whatsapp_messages_total";
+  const char* messages_help = "Messages of WhatsApp by what became of them; a reply may be sent in parts.";
+  count(messages, messages_help, {{"outcome", "received"}}, whatsapp.received);
+  count(messages, messages_help, {{"outcome", "answered"}}, whatsapp.answered);
+  count(messages, messages_help, {{"outcome", "sent"}}, whatsapp.sent);
+  count(messages, messages_help, {{"outcome", "failed"}}, whatsapp.failed);
+  metrics_->watch(Kind::gauge, "creel_whatsapp_waiting", "Messages for agents and parts of replies that are not done.",
+                  {}, [&whatsapp] { return static_cast<double>(whatsapp.waiting); });
   metrics_->watch(Kind::gauge, "creel_queue_depth", "Agents waiting to be looked at.", {},
                   [this] { return static_cast<double>(loop_->queue_depth()); });
   metrics_->watch(Kind::gauge, "creel_queue_oldest_age_seconds", "How long the oldest of them has been due.", {},

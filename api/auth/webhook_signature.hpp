@@ -20,4 +20,8 @@ inline constexpr std::chrono::seconds kSignatureTolerance{300};
 Result<void> check_stripe_signature(std::string_view header, std::string_view body, const std::string& secret,
                                     TimePoint now);
 
+// "X-Hub-Signature-256: sha256=<hex>": HMAC-SHA256 over the body. Without a secret nothing fits.
+// https://developers.facebook.com/docs/graph-api/webhooks/getting-started#validate-payloads
+bool check_meta_signature(std::string_view header, std::string_view body, const std::string& secret);
+
 }  // namespace creel::api

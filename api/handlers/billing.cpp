@@ -17,11 +17,13 @@
 #include "api/body.hpp"
 #include "api/error.hpp"
 #include "api/handlers/handlers.hpp"
+#include "controller/gateway/json.hpp"
 #include "controller/store/events.hpp"
 #include "controller/store/users.hpp"
 
 namespace creel::api {
 
+using gateway::member;
 using nlohmann::json;
 
 namespace {
@@ -43,13 +45,6 @@ struct Subject {
   std::string email;
   std::string subscription;
 };
-
-const json& member(const json& object, const char* name) {
-  static const json none;
-  if (!object.is_object()) return none;
-  const auto found = object.find(name);
-  return found == object.end() ? none : *found;
-}
 
 // A text, or the id of an object that Stripe was asked to write out.
 std::string text(const json& value) {

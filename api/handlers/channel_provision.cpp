@@ -73,7 +73,8 @@ Result<void> read_channels(const json& body, ChannelWish& wish) {
   wish.whatsapp = secrets.contains("whatsapp_token");
   if (wish.whatsapp) secrets["whatsapp_verify_token"] = random_hex(16);
   if (wish.whatsapp && !secrets.contains("whatsapp_phone_number_id"))
-    wish.warnings.push_back("Without whatsappPhoneNumberId the agent cannot answer on WhatsApp");
+    wish.warnings.push_back(
+        "Without whatsappPhoneNumberId the agent answers on every number whose messages reach its webhook");
   if (secrets.contains("discord_channel_id") && !secrets.contains("discord_guild_id"))
     wish.warnings.push_back("discordChannelId has no effect without discordGuildId");
   return {};

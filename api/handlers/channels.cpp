@@ -49,7 +49,9 @@ const std::vector<CredentialKind>& credential_kinds() {
                                                  {"groq", "groq"},
                                                  {"telegram", "telegram"},
                                                  {"discord", "discord"},
-                                                 {"whatsapp", "whatsapp_token"}};
+                                                 {"whatsapp", "whatsapp_token"},
+                                                 {"whatsapp_app_secret", "whatsapp_app_secret"},
+                                                 {"whatsapp_phone_number_id", "whatsapp_phone_number_id"}};
   return kinds;
 }
 
@@ -62,6 +64,7 @@ const CredentialKind* find_credential(std::string_view key) {
 Result<void> check_credential(std::string_view key, const std::string& field, std::string_view value) {
   if (value.size() > kLongest)
     return invalid(field, "The field " + field + " is longer than " + std::to_string(kLongest) + " characters");
+  if (key == "whatsapp_phone_number_id") return check_digits(field, value, 1, 32, "a WhatsApp phone number id");
   if (key == "telegram" && !telegram_token(value))
     return invalid(field, "The field " + field +
                               " is not a Telegram bot token; copy it from BotFather: digits, a colon, and 35 or more "

@@ -18,7 +18,7 @@ struct CredentialKind {
   std::string_view secret;  // "telegram"
 };
 
-// In the order of the document.
+// In the order of the document, then our own.
 const std::vector<CredentialKind>& credential_kinds();
 const CredentialKind* find_credential(std::string_view key);
 // A value that a service could have given out; `field` is what the request calls it.

@@ -41,6 +41,9 @@ Reply provision_channels(const Request&, Deps&);
 Reply get_config(const Request&, Deps&);
 Reply put_config(const Request&, Deps&);
 Reply put_config_deprecated(const Request&, Deps&);
+// whatsapp.cpp
+Reply whatsapp_handshake(const Request&, Deps&);
+Reply whatsapp_webhook(const Request&, Deps&);
 // instance.cpp
 Reply get_instance(const Request&, Deps&);
 Reply start_instance(const Request&, Deps&);

@@ -7,6 +7,7 @@
 #include "api/handlers/handlers.hpp"
 #include "api/handlers/live_stream.hpp"
 #include "api/handlers/support.hpp"
+#include "api/handlers/whatsapp.hpp"
 #include "api/view.hpp"
 #include "controller/store/agents.hpp"
 #include "controller/store/chats.hpp"
@@ -211,6 +212,7 @@ Reply get_instance(const Request& request, Deps& deps) {
   if (!row) return instance_forbidden(request);
   json instance = instance_detail(*row, deps.settings);
   CREEL_API_CHECK(request, "Failed to fetch instance", add_live_stream(instance, tx, *row, *request.caller, deps));
+  CREEL_API_CHECK(request, "Failed to fetch instance", add_whatsapp(instance, tx, *row, *request.caller, deps));
   return json_answer(200, instance);
 }
 

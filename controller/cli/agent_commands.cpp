@@ -94,8 +94,7 @@ void print_webhook(Io& io, const Json& answer) {
   const Json& whatsapp = member(answer, "whatsapp");
   if (!whatsapp.is_object()) return;
   io.out << pairs({{"webhook", shown(whatsapp, "webhookPath")}, {"verify token", shown(whatsapp, "verifyToken")}});
-  io.err
-      << "Give Meta the webhook's path, after this API's own address, and the verify token; it is shown this once.\n";
+  io.err << "Give Meta the webhook's path, after this API's own address, and the verify token.\n";
 }
 
 // The line breaks are the text's own; each line is made harmless by itself.

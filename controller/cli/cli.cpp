@@ -240,7 +240,9 @@ class Commands {
         [this](Client client) { return set_credential(client, line_.id, line_.key, line_.from, *line_.environment); });
     add_id(credential);
     credential
-        ->add_option("KEY", line_.key, "anthropic, openai, openrouter, google, groq, telegram, discord or whatsapp")
+        ->add_option("KEY", line_.key,
+                     "anthropic, openai, openrouter, google, groq, telegram, discord, whatsapp, whatsapp_app_secret or "
+                     "whatsapp_phone_number_id")
         ->required();
     CLI::Option_group* which = credential->add_option_group("value");
     which->add_option("--from", line_.from, "a file, - for standard input, or env:NAME")->type_name("SOURCE");

@@ -440,6 +440,10 @@ const Entry kEntries[] = {
     {"MUX_TOKEN_SECRET", NO_FALLBACK, SET_TEXT(mux_token_secret), "its secret", true},
     {"MUX_BASE_URL", FALLBACK("https://api.mux.com"), SET(mux_base_url, parse_url(value, {"https", "http"})),
      "where Mux is"},
+    {"WHATSAPP_GRAPH_URL", FALLBACK("https://graph.facebook.com/v21.0"),
+     SET(whatsapp_graph_url, parse_url(value, {"https", "http"})), "where WhatsApp's Cloud API is"},
+    {"WHATSAPP_APP_SECRET", NO_FALLBACK, SET_TEXT(whatsapp_app_secret),
+     "key that Meta signs webhooks with, for agents that have none of their own", true},
     {"STRIPE_WEBHOOK_SECRET", NO_FALLBACK, SET_TEXT(stripe_webhook_secret), "key that Stripe signs webhooks with",
      true},
     // The URL of an RPC provider usually holds the account's key.

@@ -76,6 +76,7 @@ struct Config {
 
   // Others' services
   std::string mux_token_id, mux_token_secret, mux_base_url;  // MUX_*
+  std::string whatsapp_graph_url, whatsapp_app_secret;       // WHATSAPP_*; the second is secret
   std::string stripe_webhook_secret;                         // STRIPE_WEBHOOK_SECRET
   std::string eth_rpc_url, base_rpc_url;                     // ETH_RPC_URL, BASE_RPC_URL
 

@@ -15,6 +15,7 @@
 #include "controller/store/agents.hpp"
 #include "controller/store/events.hpp"
 #include "controller/store/pg.hpp"
+#include "controller/store/whatsapp.hpp"
 
 namespace creel::store {
 namespace {
@@ -105,7 +106,8 @@ struct Listener::Impl {
     auto backoff = kFirstBackoff;
     bool complained = false;
     while (!stop.stop_requested()) {
-      auto connection = ListenConnection::open(conninfo, {kAgentChannel, kStatusChannel, kEventChannel});
+      const auto channels = {kAgentChannel, kStatusChannel, kEventChannel, kWhatsappChannel};
+      auto connection = ListenConnection::open(conninfo, channels);
       Error error;
       if (connection) {
         complained = false;

@@ -1,5 +1,6 @@
-// Listener: turns PostgreSQL's notifications (kAgentChannel, kStatusChannel, kEventChannel) into calls. They are hints:
-// after each connecting, the first one too, every subscriber is called with "" = anything may have changed.
+// Listener: turns PostgreSQL's notifications (kAgentChannel, kStatusChannel, kEventChannel, kWhatsappChannel) into
+// calls. They are hints: after each connecting, the first one too, every subscriber is called with "" = anything may
+// have changed.
 //
 // One thread and one connection of its own; lost connections are made again with backoff (100 ms doubling to 5 s).
 // Callbacks run on that thread one after the other and must be quick. Subscribe from any thread at any time; one that
@@ -21,7 +22,7 @@ class Listener {
   Listener(const Listener&) = delete;
   Listener& operator=(const Listener&) = delete;
 
-  // `channel`: one of those three. The callback lives as long as the Listener.
+  // `channel`: one of those four. The callback lives as long as the Listener.
   void subscribe(const std::string& channel, Callback callback);
   void start();
   // No callback runs after it returned. Not from a callback.

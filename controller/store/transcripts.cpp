@@ -43,18 +43,19 @@ Result<std::string> session_id(Tx& tx, const Transcript& transcript) {
 }
 
 // The stored message that this one is, now with its external_id. Of several of the same words the first; but one that
-// failed on its way is not the one that was answered.
+// failed on its way is not the one that was answered. What came by WhatsApp may have waited for days.
 Result<bool> take_up(Tx& tx, const std::string& session, const HeardMessage& message) {
   const auto early = message.from_agent ? std::chrono::minutes{kSkew} : std::chrono::minutes{kWait};
   const auto late = message.from_agent ? std::chrono::minutes{kWait} : std::chrono::minutes{kSkew};
   CREEL_TRY(
       const auto rows,
-      tx.exec("UPDATE messages SET external_id = $5 WHERE id = (SELECT id FROM messages WHERE session_id = $1 "
-              "AND sender = $2 AND external_id IS NULL AND at BETWEEN $3 AND $4 "
-              "AND btrim(regexp_replace(content, '\\s+', ' ', 'g')) = btrim(regexp_replace($6, '\\s+', ' ', 'g')) "
-              "ORDER BY (error IS NOT NULL) <> $7, at, id LIMIT 1) RETURNING id",
-              {session, message.from_agent ? "agent" : "user", message.at - early, message.at + late,
-               message.external_id, repair_text(message.content), message.error.has_value()}));
+      tx.exec(
+          "UPDATE messages SET external_id = $5 WHERE id = (SELECT id FROM messages WHERE session_id = $1 "
+          "AND sender = $2 AND external_id IS NULL AND (at BETWEEN $3 AND $4 OR (platform = 'whatsapp' AND at <= $4)) "
+          "AND btrim(regexp_replace(content, '\\s+', ' ', 'g')) = btrim(regexp_replace($6, '\\s+', ' ', 'g')) "
+          "ORDER BY (error IS NOT NULL) <> $7, at, id LIMIT 1) RETURNING id",
+          {session, message.from_agent ? "agent" : "user", message.at - early, message.at + late, message.external_id,
+           repair_text(message.content), message.error.has_value()}));
   return !rows.empty();
 }
 

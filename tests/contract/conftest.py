@@ -7,7 +7,7 @@ import types
 
 import pytest
 
-from creel import ANONYMOUS, STRIPE_SECRET, Servers
+from creel import ANONYMOUS, STRIPE_SECRET, WHATSAPP_SECRET, Servers
 from specification import Specification, sample
 
 FILE = pathlib.Path(__file__).parents[2] / "api" / "openapi.yaml"
@@ -24,7 +24,8 @@ def servers():
 
 @pytest.fixture(scope="session")
 def server(servers):
-    return servers.start("main", CREEL_SIGNUP="true", STRIPE_WEBHOOK_SECRET=STRIPE_SECRET)
+    return servers.start("main", CREEL_SIGNUP="true", STRIPE_WEBHOOK_SECRET=STRIPE_SECRET,
+                         WHATSAPP_APP_SECRET=WHATSAPP_SECRET)
 
 
 @pytest.fixture(scope="session")
@@ -43,6 +44,14 @@ def provision(server, caller, name, **extra):
         assert time.monotonic() < deadline, server.log()[-3000:]
         time.sleep(0.05)  # polls another process
     return agent
+
+
+def with_whatsapp(server, caller, agent):
+    """The agent, reached on WhatsApp too; its verify token."""
+    answer = server.call("POST", "/api/agent", caller, {"action": "set-credential", "key": "whatsapp",
+                                                        "value": "EAAGcontract", "agentId": agent})
+    assert answer.status == 200, answer
+    return answer.json["whatsapp"]["verifyToken"]
 
 
 @pytest.fixture(scope="session")

@@ -35,6 +35,7 @@ class Caller:
 
 ANONYMOUS = Caller("anonymous", {})
 STRIPE_SECRET = "whsec_contract"
+WHATSAPP_SECRET = "whatsapp-contract"
 
 
 def key_of(name, key):

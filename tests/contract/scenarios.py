@@ -6,8 +6,8 @@ import hmac
 import json
 import time
 
-from conftest import ids_of, provision, request_of
-from creel import ANONYMOUS, STRIPE_SECRET, Caller
+from conftest import ids_of, provision, request_of, with_whatsapp
+from creel import ANONYMOUS, STRIPE_SECRET, WHATSAPP_SECRET, Caller
 from specification import sample
 from wallet import Wallet
 
@@ -25,8 +25,13 @@ class Ask:
 
 def signed(operation, ask):
     """With the signature of the service whose webhook it is; other operations as they are."""
-    if any(p["name"] == "Stripe-Signature" for p in operation.parameters_in("header")):
+    signatures = {p["name"] for p in operation.parameters_in("header")} & {"Stripe-Signature", "X-Hub-Signature-256"}
+    if signatures:
         ask.body = ask.body if isinstance(ask.body, bytes) else json.dumps(ask.body).encode()
+    if "X-Hub-Signature-256" in signatures:
+        made = hmac.new(WHATSAPP_SECRET.encode(), ask.body, hashlib.sha256).hexdigest()
+        ask.headers = {"X-Hub-Signature-256": "sha256=" + made}
+    if "Stripe-Signature" in signatures:
         now = str(int(time.time()))
         made = hmac.new(STRIPE_SECRET.encode(), now.encode() + b"." + ask.body, hashlib.sha256).hexdigest()
         ask.headers = {"Stripe-Signature": f"t={now},v1={made}"}
@@ -221,6 +226,37 @@ class Scenarios:
 
     def billingWebhook_422(self, operation):
         return self._checkout(operation, "platinum")
+
+    def _whatsapp(self, operation, body=None, **query):
+        agent = self.new_agent()
+        word = with_whatsapp(self.server, self.world.owner, agent)
+        if operation.method == "GET":
+            query.setdefault("hub.verify_token", word)
+        target, good = sample(operation, self.ids(operation, agent), query)
+        return signed(operation, Ask(ANONYMOUS, target, body or good))
+
+    whatsappHandshake_200 = whatsappWebhook_200 = _whatsapp
+
+    def whatsappHandshake_400_INVALID_QUERY(self, operation):
+        return self._whatsapp(operation, **{"hub.challenge": "x" * 1025})
+
+    def whatsappHandshake_403(self, operation):
+        return self._whatsapp(operation, **{"hub.verify_token": "another"})
+
+    def whatsappHandshake_403_unknown(self, operation):
+        return Ask(ANONYMOUS, sample(operation, self.ids(operation, UNKNOWN))[0])
+
+    def whatsappWebhook_400(self, operation):
+        return self._whatsapp(operation, body={"object": "whatsapp_business_account"})
+
+    def whatsappWebhook_403(self, operation):
+        ask = self._whatsapp(operation)
+        ask.body += b" "
+        return ask
+
+    def whatsappWebhook_403_unknown(self, operation):
+        target, body = sample(operation, self.ids(operation, UNKNOWN))
+        return signed(operation, Ask(ANONYMOUS, target, body))
 
     def verifyAgent_400_type(self, operation):
         ask = self.good(operation)

@@ -10,7 +10,7 @@ import urllib.parse
 
 import pytest
 
-from conftest import OPERATIONS, SPEC, ids_of, provision, request_of
+from conftest import OPERATIONS, SPEC, ids_of, provision, request_of, with_whatsapp
 from creel import ANONYMOUS
 from scenarios import LIMIT, UNKNOWN, Ask, signed
 from specification import METHODS, sample
@@ -37,6 +37,7 @@ GOOD_REASONS = ("VERIFIER_NOT_CONFIGURED", "NOT_OBSERVED")
 def bad(server, world):
     """Sends as the owner (as an administrator or nobody where that is who may), to an agent of its own."""
     agent = provision(server, world.owner, "bad-input")
+    with_whatsapp(server, world.owner, agent)
 
     def send(operation, target=None, body=None, headers=None, **query):
         whom = {"open": ANONYMOUS, "admin": world.callers["admin"]}.get(operation.security, world.owner)

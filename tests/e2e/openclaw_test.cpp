@@ -1,7 +1,9 @@
 // The main job with the real OpenClaw image against a small local OpenAI-compatible model server.
 #include <gtest/gtest.h>
 
+#include "controller/secrets/hmac.hpp"
 #include "tests/support/creel_process.hpp"
+#include "tests/support/fake_graph.hpp"
 #include "tests/support/model_server.hpp"
 
 namespace creel::test {
@@ -11,7 +13,10 @@ using nlohmann::json;
 
 TEST(OpenClaw, FromProvisionToDeleteOnTheRealImage) {
   ModelServer model;
-  CreelProcess creel{{{"CREEL_DEFAULT_TEMPLATE", "openclaw"}}};
+  FakeGraph graph;
+  CreelProcess creel{{{"CREEL_DEFAULT_TEMPLATE", "openclaw"},
+                      {"WHATSAPP_GRAPH_URL", graph.url()},
+                      {"WHATSAPP_APP_SECRET", "app-secret"}}};
   creel.start();
   const std::string key = creel.user("owner@example.com", "starter");
 
@@ -78,6 +83,22 @@ TEST(OpenClaw, FromProvisionToDeleteOnTheRealImage) {
   for (const auto& message : session.json["session"]["messages"])
     if (message["role"] == "assistant" && message["content"] == reply.json["reply"]) ++said;
   EXPECT_EQ(said, 1) << session.text;
+
+  // Somebody writes on WhatsApp: a conversation of its own, answered by the same model.
+  const Answer channel = creel.call("POST", "/api/agent", key,
+                                    {{"action", "set-credential"}, {"key", "whatsapp"}, {"value", graph.token}});
+  ASSERT_EQ(channel.status, 200) << channel.text;
+  const json written = whatsapp_text("wamid.1", "hello from a phone");
+  const Answer taken =
+      creel.call("POST", channel.json["whatsapp"]["webhookPath"], "", written,
+                 {{"X-Hub-Signature-256", "sha256=" + secrets::hmac_sha256_hex("app-secret", written.dump())}});
+  EXPECT_EQ(taken.status, 200) << taken.text;
+  creel.until(
+      "/healthz", key, [&](const Answer&) { return !graph.sent().empty(); }, std::chrono::seconds{120});
+  ASSERT_EQ(graph.sent().size(), 1u) << creel.log();
+  EXPECT_EQ(graph.sent()[0].to, "491701234567");
+  EXPECT_NE(graph.sent()[0].text.find("MODEL(1)"), std::string::npos) << graph.sent()[0].text;
+  EXPECT_NE(graph.sent()[0].text.find("hello from a phone"), std::string::npos) << graph.sent()[0].text;
 
   // Stop → start → history kept: the model is shown the earlier turn too.
   EXPECT_EQ(creel.call("POST", "/api/instance/" + id + "/stop", key).json["status"], "stopped");

@@ -116,7 +116,10 @@ TEST_F(ApiChannels, SaysOnceHowToSetWhatsappUp) {
   EXPECT_EQ(answer.body["whatsapp"]["verifyToken"], secret(id, "whatsapp_verify_token"));
   EXPECT_EQ(secret(id, "whatsapp_phone_number_id"), "15550001");
   EXPECT_EQ(secret(id, "whatsapp_business_account_id"), "42");
-  EXPECT_THAT(ask("GET", "/api/instance/" + id, ann_key_).text, Not(HasSubstr(secret(id, "whatsapp_verify_token"))));
+  EXPECT_EQ(ask("GET", "/api/instance/" + id, ann_key_).body["whatsapp"]["verifyToken"],
+            secret(id, "whatsapp_verify_token"));
+  const std::string admin = make_user_with("root@example.com", "pro", "active", true);
+  EXPECT_TRUE(ask("GET", "/api/instance/" + id, admin).body["whatsapp"].is_null()) << "for the owner alone";
 }
 
 TEST_F(ApiChannels, WantsAtLeastOneToken) {
@@ -326,7 +329,8 @@ using ApiCredentials = ApiChannels;
 TEST_F(ApiCredentials, AreListedWithoutTheirValues) {
   made({{"telegramToken", kTelegram}, {"aiProvider", "gemini"}, {"apiKey", kApiKey}});
   EXPECT_EQ(credentials(), json::parse(R"({"anthropic": false, "openai": false, "openrouter": false, "google": true,
-      "groq": false, "telegram": true, "discord": false, "whatsapp": false})"));
+      "groq": false, "telegram": true, "discord": false, "whatsapp": false, "whatsapp_app_secret": false,
+      "whatsapp_phone_number_id": false})"));
 }
 
 TEST_F(ApiCredentials, AreSealedDeliveredAndRemoved) {

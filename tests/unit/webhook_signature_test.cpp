@@ -55,5 +55,20 @@ TEST(StripeSignature, IsRefusedInAnyOtherForm) {
     EXPECT_FALSE(fits(bad)) << bad;
 }
 
+// printf '%s' '{"id":"evt_1"}' | openssl dgst -sha256 -hmac appsecret
+TEST(MetaSignature, FitsOneMadeElsewhereAndNothingElse) {
+  const std::string good = "sha256=47a0b7cca4a1ca392bb2b72e135264218e59cc7d30c586276bbd576772b31036";
+  EXPECT_TRUE(check_meta_signature(good, kBody, "appsecret"));
+  EXPECT_FALSE(check_meta_signature(good, kBody + " ", "appsecret"));
+  EXPECT_FALSE(check_meta_signature(good, kBody, "appsecreT"));
+  for (const std::string& bad : {std::string{}, std::string{"sha256="}, good.substr(7), "sha1=" + good.substr(7),
+                                 "SHA256=" + good.substr(7), good + "0", good.substr(0, 70)})
+    EXPECT_FALSE(check_meta_signature(bad, kBody, "appsecret")) << bad;
+}
+
+TEST(MetaSignature, FitsNothingWithoutASecret) {
+  EXPECT_FALSE(check_meta_signature("sha256=" + secrets::hmac_sha256_hex("", kBody), kBody, ""));
+}
+
 }  // namespace
 }  // namespace creel::api
