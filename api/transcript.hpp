@@ -18,8 +18,10 @@ struct Line {
   std::optional<std::string> error;
 };
 
-// Both, each message once, the oldest first. A line of the transcript is a stored message when it has its id, or, as
-// long as that is not known, when the same one said the same at about that time. What both have is shown as stored.
+// What is stored, and after it what the transcript has that was not collected yet; each message once, the oldest first.
+// A line of the transcript is a stored message when it has its id, or, as long as that is not known, when the same one
+// said the same at about that time. About lines that are older than the newest stored message the collector has
+// decided.
 std::vector<Line> transcript(const std::vector<store::Message>& stored,
                              const std::vector<gateway::GatewayMessage>& shown);
 

@@ -2,6 +2,8 @@
 // running agent shows that is not stored yet; when its gateway cannot be asked, gatewayError says why.
 #include "api/handlers/sessions.hpp"
 
+#include <algorithm>
+#include <cctype>
 #include <map>
 #include <nlohmann/json.hpp>
 
@@ -53,36 +55,32 @@ json about(const store::AgentRow& row, const std::optional<Result<T>>& said, jso
   return answer;
 }
 
-// Sessions that people began elsewhere get an id of ours when they are first seen.
-Result<std::vector<store::SessionSummary>> all_sessions(store::Tx& tx, const AgentId& agent, const ShownSessions& shown,
-                                                        TimePoint now) {
-  CREEL_TRY(auto sessions, store::list_sessions(tx, agent, kMaxSessions));
-  std::map<std::string, std::size_t> known;
-  for (std::size_t i = 0; i < sessions.size(); ++i) known.emplace(sessions[i].session.key, i);
-  for (const auto& one : shown) {
-    auto at = known.find(one.key);
-    if (at == known.end()) {
-      const TimePoint began = one.created_at.value_or(one.updated_at.value_or(now));
-      CREEL_TRY(auto made, store::ensure_session(tx, agent, one.key, one.platform, began));
-      at = known.emplace(one.key, sessions.size()).first;
-      sessions.push_back({std::move(made), 0});
-    }
-    auto& [session, messages] = sessions[at->second];
-    session.last_activity_at = std::max(session.last_activity_at, one.updated_at.value_or(TimePoint{}));
-    messages = std::max(messages, one.messages.value_or(0));
+std::string lower(std::string text) {
+  for (char& c : text) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  return text;
+}
+
+// The collector of transcripts brings new sessions in within seconds; of those that are known the gateway may be ahead.
+// Gateways do not keep the case of keys.
+void bring_up_to_date(std::vector<store::SessionSummary>& sessions, const ShownSessions& shown) {
+  std::map<std::string, const gateway::GatewaySession*> by_key;
+  for (const auto& one : shown) by_key.emplace(lower(one.key), &one);
+  for (auto& [session, messages] : sessions) {
+    const auto at = by_key.find(lower(session.key));
+    if (at == by_key.end()) continue;
+    session.last_activity_at = std::max(session.last_activity_at, at->second->updated_at.value_or(TimePoint{}));
+    messages = std::max(messages, at->second->messages.value_or(0));
   }
   std::stable_sort(sessions.begin(), sessions.end(), [](const auto& a, const auto& b) {
     return a.session.last_activity_at > b.session.last_activity_at;
   });
-  return sessions;
 }
 
 Response sessions_answer(const Request& request, Deps& deps, const store::AgentRow& row,
                          const std::optional<Result<ShownSessions>>& said) {
   CREEL_API_TRY(auto tx, request, kFailure, deps.db.begin());
-  const ShownSessions shown = said && *said ? **said : ShownSessions{};
-  CREEL_API_TRY(const auto list, request, kFailure, all_sessions(tx, row.id, shown, deps.clock()));
-  CREEL_API_CHECK(request, kFailure, tx.commit());
+  CREEL_API_TRY(auto list, request, kFailure, store::list_sessions(tx, row.id, kMaxSessions));
+  if (said && *said) bring_up_to_date(list, **said);
   json sessions = json::array();
   for (const auto& one : list) sessions.push_back(session_view(one.session, one.messages, deps.clock()));
   return json_answer(200, about(row, said, json{{"sessions", std::move(sessions)}, {"count", list.size()}}));

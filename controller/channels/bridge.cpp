@@ -189,8 +189,10 @@ Result<void> Bridge::tell_agent(WhatsappItem item) {
   auto done = deliver_to_mailbox(WhatsappBox::in, item);
   std::move(*place).begin([chat = parts_.chat, kind = std::move(kind), request = std::move(request),
                            done = std::move(done)](gateway::ChatQueue::Turn turn) mutable {
-    chat(kind, std::move(request), [turn, done = std::move(done)](Result<gateway::ChatReply> reply) mutable {
-      turn.reset();
+    // The turn ends with the reply, however many copies of the callback there are.
+    auto held = std::make_shared<gateway::ChatQueue::Turn>(std::move(turn));
+    chat(kind, std::move(request), [held, done = std::move(done)](Result<gateway::ChatReply> reply) {
+      held->reset();
       done(reply ? Result<std::string>{std::move(reply->text)} : Result<std::string>{reply.error()});
     });
   });

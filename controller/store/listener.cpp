@@ -106,7 +106,7 @@ struct Listener::Impl {
     auto backoff = kFirstBackoff;
     bool complained = false;
     while (!stop.stop_requested()) {
-      const auto channels = {kAgentChannel, kStatusChannel, kEventChannel, kWhatsappChannel};
+      const std::vector<std::string> channels{kAgentChannel, kStatusChannel, kEventChannel, kWhatsappChannel};
       auto connection = ListenConnection::open(conninfo, channels);
       Error error;
       if (connection) {

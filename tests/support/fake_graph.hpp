@@ -108,7 +108,10 @@ class FakeGraph {
         }
         if (away_) fault = Fault::error;
         if (request.find("uthorization: Bearer " + token + "\r\n") == std::string::npos) {
-          peer.answer(error(190, "Error validating access token: " + token), "401 Unauthorized");
+          const auto given = request.find("Bearer ") + 7;  // a server that says it back
+          peer.answer(
+              error(190, "Error validating access token: " + request.substr(given, request.find('\r', given) - given)),
+              "401 Unauthorized");
           continue;
         }
         if (!request.starts_with("POST ") || !path.ends_with("/messages")) {

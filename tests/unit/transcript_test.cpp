@@ -36,10 +36,16 @@ TEST(Transcript, ShowsEachMessageOnceAsStored) {
               ElementsAre("msg-1", "msg-2"));
 }
 
-TEST(Transcript, PutsWhatIsNotStoredWhereItWasSaid) {
-  EXPECT_THAT(ids(transcript({stored(1, false, "hi", 0), stored(2, true, "ho", 10)},
-                             {shown("a", true, "earlier", -5), shown("b", true, "between", 5)})),
-              ElementsAre("a", "msg-1", "b", "msg-2"));
+TEST(Transcript, AddsWhatWasSaidSinceAndNothingEarlier) {
+  EXPECT_THAT(
+      ids(transcript({stored(1, false, "hi", 0), stored(2, true, "ho", 10)},
+                     {shown("a", true, "earlier", -5), shown("b", true, "between", 5), shown("c", true, "since", 11)})),
+      ElementsAre("msg-1", "msg-2", "c"));
+  EXPECT_THAT(ids(transcript({}, {shown("a", false, "hi", 0), shown("b", true, "ho", 1)})), ElementsAre("a", "b"));
+}
+
+TEST(Transcript, OverlooksBlanksAroundWhatWasSaid) {
+  EXPECT_THAT(ids(transcript({stored(1, false, " hi\n", 0)}, {shown("a", false, "hi", 3)})), ElementsAre("msg-1"));
 }
 
 TEST(Transcript, CountsTheSameWordsSaidTwiceTwice) {
@@ -48,7 +54,7 @@ TEST(Transcript, CountsTheSameWordsSaidTwiceTwice) {
 }
 
 TEST(Transcript, BelievesIdsMoreThanWords) {
-  EXPECT_THAT(ids(transcript({stored(1, false, "hi", 0, "a")}, {shown("b", false, "hi", 0)})),
+  EXPECT_THAT(ids(transcript({stored(1, false, "hi", 0, "a")}, {shown("b", false, "hi", 1)})),
               ElementsAre("msg-1", "b"));
   EXPECT_THAT(ids(transcript({stored(1, false, "hi", 0, "a")}, {shown("a", false, "HI", 9)})), ElementsAre("msg-1"));
 }
