@@ -10,7 +10,7 @@ import subprocess
 import pytest
 
 from conftest import provision
-from creel import STRIPE_SECRET
+from creel import STRIPE_SECRET, WHATSAPP_SECRET
 
 EXAMPLES = os.environ.get("CREEL_SCHEMATHESIS_EXAMPLES", "6")
 CONFIG = pathlib.Path(__file__).with_name("schemathesis.toml")
@@ -18,7 +18,8 @@ CONFIG = pathlib.Path(__file__).with_name("schemathesis.toml")
 
 @pytest.mark.parametrize("name", ("anonymous", "user", "admin"))
 def test_all_checks_hold(servers, tmp_path, name):
-    server = servers.start("schemathesis-" + name, CREEL_SIGNUP="true", STRIPE_WEBHOOK_SECRET=STRIPE_SECRET)
+    server = servers.start("schemathesis-" + name, CREEL_SIGNUP="true", STRIPE_WEBHOOK_SECRET=STRIPE_SECRET,
+                           WHATSAPP_APP_SECRET=WHATSAPP_SECRET)
     config, head = CONFIG.read_text(), ""
     if name == "user":
         # One agent fills its plan; what asks for an agent asks for this one.
