@@ -16,7 +16,6 @@ namespace {
 
 constexpr const char* kFailure = "Failed to send message";
 constexpr const char* kListFailure = "Failed to fetch messages";
-constexpr std::size_t kMaxListed = 1'000;
 constexpr std::string_view kTopic = "topic:";
 
 Response reply_answer(const Said& said, const std::string& reply) {

@@ -1,6 +1,7 @@
 // Event streams: replay, live delivery, slow readers, many readers, one thread.
 #include "api/event_feed.hpp"
 
+#include "controller/store/events.hpp"
 #include "tests/integration/api_fixture.hpp"
 
 namespace creel::test {

@@ -122,7 +122,7 @@ TEST_F(MessageFiguresTest, CostOneRowAndOneHourOfALongHistory) {
   EXPECT_EQ(figures().processed, 30'000);
   const auto plan = run("EXPLAIN (ANALYZE, FORMAT JSON) SELECT count(*) FROM messages WHERE agent_id = '" + agent_ +
                         "' AND sender = 'user' AND at > now() - interval '1 hour' AND at <= now()");
-  const json top = json::parse(plan[0].text("QUERY PLAN"))[0]["Plan"];
+  const json top = json::parse(plan[0].text("\"QUERY PLAN\""))[0]["Plan"];
   EXPECT_EQ(top.dump().find("Seq Scan"), std::string::npos) << top.dump(1);
   std::int64_t most = 0;
   const std::function<void(const json&)> walk = [&](const json& node) {

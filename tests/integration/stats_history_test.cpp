@@ -174,8 +174,11 @@ TEST_F(StatsHistoryTest, IsShownInSlotsWithNullsWhereNothingWasMeasured) {
       measured.push_back(point);
       continue;
     }
-    for (const auto& [name, value] : point.items())
-      if (name != "at" && name != "samples") EXPECT_EQ(value, nullptr) << name;
+    for (const auto& [name, value] : point.items()) {
+      if (name != "at" && name != "samples") {
+        EXPECT_EQ(value, nullptr) << name;
+      }
+    }
   }
   ASSERT_EQ(measured.size(), 2u);
   EXPECT_EQ(measured[0]["at"], to_rfc3339(now - 70s));

@@ -42,7 +42,7 @@ const detail = await api.GET("/api/agents/{id}", { params: { path: { id } } });
 const verified: boolean | undefined = detail.data?.agent.verified;
 assert.equal(verified, false);
 assert.equal(detail.data?.agent.status, "active");
-assert.ok(detail.data.agent.conditions.every((condition) => condition.type.length > 0 && condition.status !== "Unknown"));
+assert.ok(detail.data.agent.conditions.every((condition) => condition.type.length > 0 && ["True", "False", "Unknown"].includes(condition.status)));
 
 const put = await api.PUT("/api/agents/{id}/config", { params: { path: { id } }, body: { logging: { level: "debug" } } });
 assert.equal(put.data?.status, "updated");
