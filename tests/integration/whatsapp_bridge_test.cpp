@@ -58,7 +58,8 @@ class WhatsappBridge : public PgTest {
       asked_.push_back({request, done});
       if (reply_) return done(reply_(request));
     };
-    return std::make_unique<Bridge>(Bridge::Parts{*database_, sealer_, templates_, queue_, std::move(chat),
+    queues_.push_back(std::make_unique<gateway::ChatQueue>());
+    return std::make_unique<Bridge>(Bridge::Parts{*database_, sealer_, templates_, *queues_.back(), std::move(chat),
                                                   channels::Whatsapp{client_, {fake_.url(), deadline}}},
                                     options_, [] {});
   }
@@ -128,7 +129,7 @@ class WhatsappBridge : public PgTest {
 
   const secrets::Sealer sealer_ = secrets::Sealer::from_base64("MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=").value();
   const TemplateSet templates_{{tiny()}};
-  gateway::ChatQueue queue_;
+  std::vector<std::unique_ptr<gateway::ChatQueue>> queues_;  // of each bridge, as each is a process
   FakeGraph fake_;
   channels::BridgeOptions options_;
   std::mutex mutex_;
