@@ -21,8 +21,9 @@ class EventsTest : public ApiTest {
     return messages;
   }
   std::string reasons(const std::string& target, const std::string& key) {
+    const Answer answer = ask("GET", target, key);  // outlives the loop over what is in it
     std::string all;
-    for (const auto& one : ask("GET", target, key).body["events"]) all += one["reason"].get<std::string>() + " ";
+    for (const auto& one : answer.body["events"]) all += one["reason"].get<std::string>() + " ";
     return all;
   }
 };
