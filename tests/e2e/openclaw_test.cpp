@@ -73,12 +73,13 @@ TEST(OpenClaw, FromProvisionToDeleteOnTheRealImage) {
 
   // Its sessions, and what was said in the one of the chat: each message once, though store and transcript have both.
   const Answer sessions = creel.call("GET", "/api/agent?action=sessions", key);
-  EXPECT_EQ(sessions.json["gatewayError"], nullptr) << sessions.text;
+  ASSERT_EQ(sessions.json.value("gatewayError", json{"none told"}), nullptr) << sessions.text;
   std::string chatted;
   for (const auto& session : sessions.json["sessions"])
     if (session["key"] == "topic:general") chatted = session["id"];
   const Answer session = creel.call("GET", "/api/agent?action=session&sessionId=" + chatted, key);
-  EXPECT_EQ(session.json["gatewayError"], nullptr) << session.text;
+  ASSERT_EQ(session.status, 200) << session.text << sessions.text;
+  ASSERT_EQ(session.json.value("gatewayError", json{"none told"}), nullptr) << session.text;
   int said = 0;
   for (const auto& message : session.json["session"]["messages"])
     if (message["role"] == "assistant" && message["content"] == reply.json["reply"]) ++said;
@@ -88,6 +89,7 @@ TEST(OpenClaw, FromProvisionToDeleteOnTheRealImage) {
   const Answer channel = creel.call("POST", "/api/agent", key,
                                     {{"action", "set-credential"}, {"key", "whatsapp"}, {"value", graph.token}});
   ASSERT_EQ(channel.status, 200) << channel.text;
+  ASSERT_TRUE(channel.json.contains("whatsapp")) << channel.text;
   const json written = whatsapp_text("wamid.1", "hello from a phone");
   const Answer taken =
       creel.call("POST", channel.json["whatsapp"]["webhookPath"], "", written,
