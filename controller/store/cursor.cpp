@@ -7,7 +7,7 @@
 namespace creel::store {
 namespace {
 
-constexpr std::int64_t kLatest = 999'999'999'999'999;  // of which PostgreSQL can hold every one
+constexpr std::int64_t kLatest = 99'999'999'999'999;  // in the year 5138; std::chrono counts years to 32767
 
 // Of an agent, a user or a key.
 bool an_id(std::string_view id) {

@@ -310,13 +310,13 @@ TEST_F(StoreAgents, AreListedNewestFirstInPagesWithoutDeletedOnes) {
 TEST_F(StoreAgents, RefuseACursorThatIsNotOurs) {
   auto tx = begin();
   for (const char* cursor : {"x", "1.2", ".", "'; DROP TABLE agents; --", "99999999999999999999.0123456789abcdef",
-                             "12x.0123456789abcdef", "-1.0123456789abcdef", "999999999999999999.0123456789abcdef"}) {
+                             "12x.0123456789abcdef", "-1.0123456789abcdef", "100000000000000.0123456789abcdef"}) {
     const auto rows = list_agents(tx, std::nullopt, 10, cursor);
     ASSERT_FALSE(rows) << cursor;
     EXPECT_EQ(rows.error().kind, ErrorKind::invalid);
     EXPECT_EQ(rows.error().field, "cursor");
   }
-  EXPECT_TRUE(list_agents(tx, std::nullopt, 10, "999999999999999.0123456789abcdef"))
+  EXPECT_TRUE(list_agents(tx, std::nullopt, 10, "99999999999999.0123456789abcdef"))
       << "the longest there can be is one PostgreSQL can hold";
 }
 
