@@ -143,7 +143,8 @@ Reply agent_logs(const Request& request, Deps& deps) {
   if (following) return follow(request, deps, row->id, std::move(secrets), wanted, limit);
 
   auto lines = deps.logs.tail(row->id, kScanned, {});
-  if (!lines && lines.error().kind != ErrorKind::not_found)
+  // A container that the engine is removing has no log any more, as one that is gone.
+  if (!lines && lines.error().kind != ErrorKind::not_found && lines.error().kind != ErrorKind::conflict)
     return upstream_error(request, lines.error(), "ENGINE_UNREACHABLE");
   const std::vector<LogLine> printed = lines ? std::move(*lines) : std::vector<LogLine>{};
 
