@@ -22,17 +22,19 @@ constexpr std::size_t kDefaultLimit = 100;
 
 // The id of an event in ?after=, or in ?cursor= as lists call it. nullopt: neither.
 Result<std::optional<std::int64_t>> after_of(const Request& request) {
+  std::optional<std::int64_t> found;
   for (const char* name : {"after", "cursor"}) {
     const auto given = request.query.find(name);
     if (given == request.query.end()) continue;
     const std::string& text = given->second;
     std::int64_t after = 0;
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), after);
-    if (error == std::errc{} && end == text.data() + text.size() && after >= 0) return std::optional{after};
-    return Error{ErrorKind::invalid, std::string{"The query parameter "} + name + " must be the id of an event", name,
-                 "INVALID_QUERY"};
+    if (error != std::errc{} || end != text.data() + text.size() || after < 0)
+      return Error{ErrorKind::invalid, std::string{"The query parameter "} + name + " must be the id of an event", name,
+                   "INVALID_QUERY"};
+    if (!found) found = after;
   }
-  return std::optional<std::int64_t>{};
+  return found;
 }
 
 Response page(const std::vector<store::StoredEvent>& events, std::int64_t after, std::size_t limit) {
