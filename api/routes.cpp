@@ -51,6 +51,7 @@ const std::vector<Route>& routes() {
       {"POST", "/api/instance/:userId/stop", user, Rate::instance, "Internal server error", stop_instance, true},
       {"POST", "/api/instance/:userId/restart", user, Rate::instance, "Internal server error", restart_instance, true},
       {"POST", "/api/instance/:userId/repair", user, Rate::instance, "Repair failed", repair_instance, true},
+      {"POST", "/api/instance/:userId/update", user, Rate::instance, "Internal server error", update_instance, true},
       {"POST", "/api/instance/:userId/reset-memory", user, Rate::instance, "Reset failed", reset_memory, true},
       {"GET", "/api/instance/:userId/stats", user, Rate::instance, "Failed to fetch stats", instance_stats, true},
       {"GET", "/api/instance/:userId/token", user, Rate::instance, "Failed to get token", get_token, true},

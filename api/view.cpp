@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "controller/core/agent_json.hpp"
+#include "controller/core/template.hpp"
 
 namespace creel::api {
 
@@ -17,9 +18,21 @@ std::string started_at(const store::AgentRow& row) {
   return to_rfc3339(row.status.started_at.value_or(row.created_at));
 }
 
+// Of an image that an update brought, its tag is all that is known of the software in it.
+std::string version_of(const store::AgentRow& row) {
+  const std::string& image = row.status.image;
+  if (image.empty() || image == row.spec.image) return row.version;
+  const auto name = image_name(image);
+  return name && !name->tag.empty() ? name->tag : row.version;
+}
+
 }  // namespace
 
 std::string agent_status(const store::AgentRow& row) { return status_word(row.status.phase); }
+
+std::string image_of(const store::AgentRow& row) {
+  return row.status.image.empty() ? row.spec.image : row.status.image;
+}
 
 bool is_running(const store::AgentRow& row) { return agent_status(row) == "running"; }
 
@@ -56,6 +69,22 @@ void add_state(json& object, const store::AgentRow& row) {
       row.status.observed_at == TimePoint{} ? json(nullptr) : json(to_rfc3339(row.status.observed_at));
 }
 
+namespace {
+
+// The update under way or the last one; absent when there was none.
+void add_update(json& object, const store::AgentRow& row) {
+  const AgentStatus& status = row.status;
+  if (row.update_wish == 0) return;
+  const bool ended = status.update_done >= row.update_wish;
+  object["update"] = {
+      {"image", row.update_image},
+      {"step", ended ? json(nullptr) : json(status.update_step.empty() ? "Pending" : status.update_step)},
+      {"outcome", ended ? json(status.update_outcome) : json(nullptr)},
+      {"reason", ended ? status.update_reason : ""}};
+}
+
+}  // namespace
+
 json list_item(const store::AgentRow& row, const Settings& settings) {
   json item{{"id", row.id.str()},
             {"name", row.name},
@@ -81,7 +110,7 @@ json agent_detail(const store::AgentRow& row, const std::optional<store::Verific
              {"plan", row.tier},
              {"subdomain", subdomain_of(settings, row.id)},
              {"url", url_of(settings, row.id)},
-             {"openclawVersion", row.version},
+             {"openclawVersion", version_of(row)},
              {"verified", verification.has_value()},
              {"verificationType", verification ? json(verification->type) : json(nullptr)},
              {"attestationUid",
@@ -90,12 +119,13 @@ json agent_detail(const store::AgentRow& row, const std::optional<store::Verific
              {"name", row.name},
              {"model", row.model},
              {"template", row.template_name},
-             {"image", row.spec.image},
+             {"image", image_of(row)},
              {"userId", row.owner.str()},
              {"websocketUrl", websocket_url_of(settings, row.id)},
              {"createdAt", to_rfc3339(row.created_at)},
              {"updatedAt", to_rfc3339(row.updated_at)}};
   add_state(agent, row);
+  add_update(agent, row);
   return agent;
 }
 
@@ -106,7 +136,7 @@ json instance_detail(const store::AgentRow& row, const Settings& settings) {
                 {"subdomain", subdomain_of(settings, row.id)},
                 {"url", url_of(settings, row.id)},
                 {"plan", row.tier},
-                {"openclawVersion", row.version},
+                {"openclawVersion", version_of(row)},
                 {"agentId", row.id.str()},
                 {"name", row.name},
                 {"model", row.model},

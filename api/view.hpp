@@ -12,6 +12,8 @@
 
 namespace creel::api {
 
+// The reference of the image the agent runs by.
+std::string image_of(const store::AgentRow& row);
 // The documented word for what was last observed: provisioning, running, stopped, error.
 std::string agent_status(const store::AgentRow& row);
 // The container runs, for a person's eyes: the word is "running".

@@ -500,7 +500,8 @@ void App::watch_numbers() {
   count(passes, passes_help, {{"outcome", "failed"}}, counters.passes_failed);
   const std::vector<Operation> kinds{op::PullImage{},      op::CreateWorkload{}, op::DeliverFiles{},
                                      op::StartWorkload{},  op::StopWorkload{},   op::RestartWorkload{},
-                                     op::RemoveWorkload{}, op::RemoveStorage{}};
+                                     op::RemoveWorkload{}, op::RemoveStorage{},  op::ClearStorage{},
+                                     op::BackUpStorage{},  op::RestoreStorage{}, op::RemoveBackup{}};
   for (const Operation& kind : kinds) {
     const api::Metrics::Labels labels{{"action", operation_name(kind)}};
     count("creel_actions_total", "Actions tried on the runtime.", labels, counters.actions[kind.index()]);

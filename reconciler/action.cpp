@@ -13,6 +13,9 @@ struct Name {
   const char* operator()(const op::RemoveWorkload&) const { return "remove"; }
   const char* operator()(const op::RemoveStorage&) const { return "remove-volume"; }
   const char* operator()(const op::ClearStorage&) const { return "clear-memory"; }
+  const char* operator()(const op::BackUpStorage&) const { return "back-up"; }
+  const char* operator()(const op::RestoreStorage&) const { return "restore"; }
+  const char* operator()(const op::RemoveBackup&) const { return "remove-backup"; }
 };
 
 }  // namespace

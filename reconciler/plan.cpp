@@ -3,8 +3,34 @@
 #include <algorithm>
 
 #include "reconciler/config_feedback.hpp"
+#include "reconciler/plan_parts.hpp"
+#include "reconciler/update.hpp"
 
 namespace creel {
+
+bool has_process(const Observed& observed) {
+  if (observed.workload_presence != Presence::present) return false;
+  const ContainerState state = observed.workload.state;
+  return state == ContainerState::running || state == ContainerState::restarting || state == ContainerState::paused;
+}
+
+Plan wait(std::string reason, milliseconds poll) {
+  Plan out;
+  out.waiting_for = std::move(reason);
+  out.requeue_after = poll;
+  return out;
+}
+
+Plan unless_backing_off(const History& history, const Policy& policy, TimePoint now, std::vector<Action> actions) {
+  if (const milliseconds left = backoff_left(history, policy, now); left > milliseconds{0})
+    return wait("backing off after " + std::to_string(history.failures) +
+                    (history.failures == 1 ? " failure" : " failures") + " (" + history.last_failure_reason + ")",
+                left);
+  Plan out;
+  out.actions = std::move(actions);
+  return out;
+}
+
 namespace {
 
 bool restart_pending(const DesiredAgent& desired, const History& history) {
@@ -16,32 +42,8 @@ bool repair_pending(const DesiredAgent& desired, const History& history) {
 bool reset_pending(const DesiredAgent& desired, const History& history) {
   return desired.reset_wish > history.reset_done;
 }
-bool has_process(const Observed& observed) {
-  if (observed.workload_presence != Presence::present) return false;
-  const ContainerState state = observed.workload.state;
-  return state == ContainerState::running || state == ContainerState::restarting || state == ContainerState::paused;
-}
-
 op::CreateWorkload create_op(const DesiredAgent& desired) {
   return {desired.id, desired.spec, desired.spec_hash, desired.generation, desired.files};
-}
-
-Plan wait(std::string reason, milliseconds poll) {
-  Plan out;
-  out.waiting_for = std::move(reason);
-  out.requeue_after = poll;
-  return out;
-}
-
-// Nothing is tried while the last failure is too fresh; otherwise `actions` are the plan.
-Plan unless_backing_off(const History& history, const Policy& policy, TimePoint now, std::vector<Action> actions) {
-  if (const milliseconds left = backoff_left(history, policy, now); left > milliseconds{0})
-    return wait("backing off after " + std::to_string(history.failures) +
-                    (history.failures == 1 ? " failure" : " failures") + " (" + history.last_failure_reason + ")",
-                left);
-  Plan out;
-  out.actions = std::move(actions);
-  return out;
 }
 
 Plan plan_deleted(const DesiredAgent& desired, const Observed& observed, const Policy& policy, TimePoint now) {
@@ -211,12 +213,6 @@ Plan plan_running(const DesiredAgent& desired, const Observed& observed, const H
   return {};
 }
 
-Plan plan_wanted(const DesiredAgent& desired, const Observed& observed, const History& history,
-                 const Capabilities& capabilities, const Policy& policy, TimePoint now) {
-  return desired.state == DesiredState::stopped ? plan_stopped(desired, observed, history, policy, now)
-                                                : plan_running(desired, observed, history, capabilities, policy, now);
-}
-
 // Stops, clears, and goes on with whatever is wanted then.
 Plan plan_reset(const DesiredAgent& desired, const Observed& observed, const History& history,
                 const Capabilities& capabilities, const Policy& policy, TimePoint now) {
@@ -244,6 +240,12 @@ Plan plan_reset(const DesiredAgent& desired, const Observed& observed, const His
 
 }  // namespace
 
+Plan plan_wanted(const DesiredAgent& desired, const Observed& observed, const History& history,
+                 const Capabilities& capabilities, const Policy& policy, TimePoint now) {
+  return desired.state == DesiredState::stopped ? plan_stopped(desired, observed, history, policy, now)
+                                                : plan_running(desired, observed, history, capabilities, policy, now);
+}
+
 bool past_startup_budget(const DesiredAgent& desired, const Observed& observed, const History& history, TimePoint now) {
   if (observed.workload.state != ContainerState::running || !observed.workload.started_at) return false;
   // The budget runs from the start of this run, or from when a run that had been ready stopped being so.
@@ -263,12 +265,19 @@ Plan plan(const DesiredAgent& desired, const Observed& observed, const History& 
                                                               : "controller " + observed.workload.owner_label),
                 policy.foreign_poll);
   if (desired.state == DesiredState::deleted) return plan_deleted(desired, observed, policy, now);
-  if (reset_pending(desired, history)) return plan_reset(desired, observed, history, capabilities, policy, now);
-  return plan_wanted(desired, observed, history, capabilities, policy, now);
+  const UpdateStep step = history.update.step;
+  if (step != UpdateStep::none && step != UpdateStep::pulling)
+    return plan_update(desired, observed, history, capabilities, policy, now);
+  const DesiredAgent wish = released(desired, history.release);
+  return with_update(reset_pending(desired, history) ? plan_reset(wish, observed, history, capabilities, policy, now)
+                                                     : plan_wanted(wish, observed, history, capabilities, policy, now),
+                     desired, observed, history, policy, now);
 }
 
-History learn(const DesiredAgent& desired, const Observed& observed, History history, const Policy& policy,
-              TimePoint now) {
+namespace {
+
+History learn_run(const DesiredAgent& desired, const Observed& observed, History history, const Policy& policy,
+                  TimePoint now) {
   // Without a volume there is no memory.
   if (observed.storage_presence == Presence::absent && observed.workload_presence == Presence::absent)
     history.reset_done = desired.reset_wish;
@@ -319,7 +328,15 @@ History learn(const DesiredAgent& desired, const Observed& observed, History his
   return learn_config(desired, observed, std::move(history));
 }
 
+}  // namespace
+
+History learn(const DesiredAgent& desired, const Observed& observed, History history, const Policy& policy,
+              TimePoint now) {
+  return learn_update(desired, observed, learn_run(desired, observed, std::move(history), policy, now), policy, now);
+}
+
 History intend(const DesiredAgent& desired, const Observed& observed, History history, const Action& action) {
+  history = update_intended(std::move(history), action);
   if (std::holds_alternative<op::RestartWorkload>(action.operation)) {
     history.restart_intent = desired.restart_wish;
     history.restart_from = observed.workload.started_at;
@@ -339,6 +356,7 @@ History intend(const DesiredAgent& desired, const Observed& observed, History hi
 
 History succeeded(const DesiredAgent& desired, History history, const Action& action, const std::string& created,
                   TimePoint now) {
+  history = update_succeeded(std::move(history), action, now);
   if (std::holds_alternative<op::CreateWorkload>(action.operation)) {
     history.files_delivered_to = created;
     history.files_hash = desired.files_hash;
@@ -374,6 +392,7 @@ History succeeded(const DesiredAgent& desired, History history, const Action& ac
 
 History failed(History history, const Action& action, const Error& error, TimePoint now) {
   if (error.kind == ErrorKind::cancelled) return history;  // the controller is stopping: nobody's failure
+  history = update_failed(std::move(history), action, error, now);
   history.failures += 1;
   history.last_failure = now;
   const auto reason = [&]() -> std::string {
@@ -386,6 +405,8 @@ History failed(History history, const Action& action, const Error& error, TimePo
     if (std::holds_alternative<op::StopWorkload>(action.operation)) return "StopFailed";
     if (std::holds_alternative<op::RestartWorkload>(action.operation)) return "RestartFailed";
     if (std::holds_alternative<op::ClearStorage>(action.operation)) return "ResetFailed";
+    if (std::holds_alternative<op::BackUpStorage>(action.operation)) return "BackUpFailed";
+    if (std::holds_alternative<op::RestoreStorage>(action.operation)) return "RestoreFailed";
     return "RemoveFailed";
   };
   history.last_failure_reason = reason();

@@ -7,6 +7,7 @@
 #include "reconciler/config_feedback.hpp"
 #include "reconciler/status.hpp"
 #include "reconciler/telling_line.hpp"
+#include "reconciler/update.hpp"
 
 namespace creel {
 namespace {
@@ -24,18 +25,33 @@ Event action_event(const AgentId& agent, const Action& action, const std::string
 // Deleting what runs, or ending a run, takes up to the grace period: say so before it begins.
 bool worth_announcing(const Operation& operation) {
   return std::holds_alternative<op::StopWorkload>(operation) || std::holds_alternative<op::RemoveWorkload>(operation) ||
-         std::holds_alternative<op::RestartWorkload>(operation);
+         std::holds_alternative<op::RestartWorkload>(operation) || std::holds_alternative<op::BackUpStorage>(operation);
 }
 
 // Must not be done twice: what an agent learns after its memory was cleared is its own again.
-bool worth_keeping(const Operation& operation) { return std::holds_alternative<op::ClearStorage>(operation); }
+// And what follows a copy or a restoration builds on it.
+bool worth_keeping(const Operation& operation) {
+  return std::holds_alternative<op::ClearStorage>(operation) || std::holds_alternative<op::BackUpStorage>(operation) ||
+         std::holds_alternative<op::RestoreStorage>(operation) || std::holds_alternative<op::RemoveStorage>(operation);
+}
+
+// What people may want to know of an update: each step, and how it ended.
+void tell_update(const DesiredAgent& desired, const Update& before, const Update& now, std::vector<Event>& events) {
+  const auto tell = [&](std::string reason, std::string message) {
+    events.push_back({desired.id, "state", "Update" + std::move(reason), std::move(message), "creel"});
+  };
+  const std::string& image = now.to.reference;
+  if (now.done != before.done) tell(to_string(now.outcome), now.reason.empty() ? image : image + ": " + now.reason);
+  if (now.step != before.step && now.step != UpdateStep::none)
+    tell(to_string(now.step), now.reason.empty() ? image : image + ": " + now.reason);
+}
 
 }  // namespace
 
 Reconciler::Reconciler(ReconcilerDeps deps) : deps_(std::move(deps)) {}
 
-Observed Reconciler::observe(const DesiredAgent& desired, std::stop_token stop) {
-  auto seen = deps_.runtime.observe(desired.id, desired.spec.image, stop);
+Observed Reconciler::observe(const DesiredAgent& desired, const History& history, std::stop_token stop) {
+  auto seen = deps_.runtime.observe(desired.id, released(desired, wanted_release(history)).spec.image, stop);
   if (!seen) {
     Observed unknown;
     unknown.error = seen.error().message;
@@ -50,6 +66,12 @@ Observed Reconciler::observe(const DesiredAgent& desired, std::stop_token stop) 
     ProbeAnswer answer = deps_.prober.probe(observed.workload.address, desired.readiness, stop);
     observed.ready = answer.ready;
     observed.ready_message = std::move(answer.message);
+  }
+  // A wish that is not taken up yet is asked about from its first look on.
+  const bool next = history.update.step == UpdateStep::none && desired.update_wish > history.update.done;
+  if (next || history.update.step == UpdateStep::pulling) {
+    auto image = deps_.runtime.observe_image(desired.update_image, stop);
+    if (image) observed.candidate = std::move(*image);
   }
   return observed;
 }
@@ -72,6 +94,13 @@ void Reconciler::fetch_last_line(const DesiredAgent& desired, const History& his
     return;
   if (auto lines = deps_.runtime.last_lines(workload.runtime_id, kLastLines, {}, stop))
     observed.last_log_line = telling_line(*lines, desired.files);
+}
+
+void Reconciler::learn_and_tell(const DesiredAgent& desired, const Observed& observed, History& history,
+                                std::vector<Event>& events) {
+  const Update before = history.update;
+  history = learn(desired, observed, std::move(history), deps_.policy, deps_.clock());
+  tell_update(desired, before, history.update, events);
 }
 
 PassOutcome Reconciler::finish(const AgentRecord& record, const History& history, const Observed& observed, bool acted,
@@ -122,14 +151,17 @@ PassOutcome Reconciler::reconcile(const AgentId& id, std::stop_token stop) {
     history.last_failure_message.clear();
   }
 
-  Observed observed = observe(record.desired, stop);
+  Observed observed = observe(record.desired, history, stop);
   if (stop.stop_requested()) return {};
   hear_config(record.desired, history, observed, stop);
-  history = learn(record.desired, observed, std::move(history), deps_.policy, deps_.clock());
+  // Why a new image does not work is part of the reason to go back.
+  if (history.update.step == UpdateStep::trying) fetch_last_line(record.desired, history, observed, stop);
+  std::vector<Event> events;
+  learn_and_tell(record.desired, observed, history, events);
   const DesiredAgent desired = in_force(record.desired, history);
   // A pull that failed in the background is a failure like any other, told by the observation.
   if (observed.image == ImageState::failed && history.last_failure_reason != "ImageUnavailable")
-    history = failed(std::move(history), {op::PullImage{desired.spec.image}, ""},
+    history = failed(std::move(history), {op::PullImage{released(desired, wanted_release(history)).spec.image}, ""},
                      Error{ErrorKind::failed, observed.image_message, {}, {}}, deps_.clock());
   const Plan todo = plan(desired, observed, history, deps_.runtime.capabilities(), deps_.policy, deps_.clock());
 
@@ -143,10 +175,9 @@ PassOutcome Reconciler::reconcile(const AgentId& id, std::stop_token stop) {
   if (todo.actions.empty()) {
     ++(todo.waiting_for.empty() ? counters_.passes_converged : counters_.passes_waiting);
     fetch_last_line(desired, history, observed, stop);
-    return finish(record, history, observed, false, {}, *term);
+    return finish(record, history, observed, false, std::move(events), *term);
   }
 
-  std::vector<Event> events;
   bool failed_now = false;
   std::string created;
   const auto keep = [&](const History& now) {
@@ -170,22 +201,26 @@ PassOutcome Reconciler::reconcile(const AgentId& id, std::stop_token stop) {
       ++counters_.action_failures[action.operation.index()];
       if (applied.error().kind == ErrorKind::cancelled) return {};
       spdlog::warn("agent {}: {} failed: {}", id.str(), operation_name(action.operation), applied.error().message);
-      history = failed(std::move(history), action, applied.error(), deps_.clock());
       events.push_back(action_event(id, action, applied.error().message));
+      const Update before = history.update;
+      history = failed(std::move(history), action, applied.error(), deps_.clock());
+      tell_update(desired, before, history.update, events);
       failed_now = true;
       break;
     }
     if (std::holds_alternative<op::CreateWorkload>(action.operation)) created = *applied;
     spdlog::info("agent {}: {} ({})", id.str(), operation_name(action.operation), action.cause);
-    history = succeeded(desired, std::move(history), action, *applied, deps_.clock());
     events.push_back(action_event(id, action, ""));
+    const Update before = history.update;
+    history = succeeded(desired, std::move(history), action, *applied, deps_.clock());
+    tell_update(desired, before, history.update, events);
     if (worth_keeping(action.operation) && !keep(history)) return {kStoreRetry};
   }
   ++(failed_now ? counters_.passes_failed : counters_.passes_acted);
 
-  Observed after = observe(desired, stop);
+  Observed after = observe(desired, history, stop);
   if (stop.stop_requested() && after.workload_presence == Presence::unknown) return {};
-  history = learn(record.desired, after, std::move(history), deps_.policy, deps_.clock());
+  learn_and_tell(record.desired, after, history, events);
   fetch_last_line(desired, history, after, stop);
   return finish(record, history, after, !failed_now, std::move(events), *term);
 }

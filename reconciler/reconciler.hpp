@@ -50,7 +50,9 @@ class Reconciler {
   const ReconcileCounters& counters() const { return counters_; }
 
  private:
-  Observed observe(const DesiredAgent& desired, std::stop_token stop);
+  Observed observe(const DesiredAgent& desired, const History& history, std::stop_token stop);
+  void learn_and_tell(const DesiredAgent& desired, const Observed& observed, History& history,
+                      std::vector<Event>& events);
   void hear_config(const DesiredAgent& desired, const History& history, Observed& observed, std::stop_token stop);
   void fetch_last_line(const DesiredAgent& desired, const History& history, Observed& observed, std::stop_token stop);
   PassOutcome finish(const AgentRecord& record, const History& history, const Observed& observed, bool acted,

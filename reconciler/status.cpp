@@ -4,6 +4,7 @@
 
 #include "reconciler/config_feedback.hpp"
 #include "reconciler/plan.hpp"
+#include "reconciler/update.hpp"
 
 namespace creel {
 namespace {
@@ -77,6 +78,11 @@ Verdict judge(const DesiredAgent& desired, const Observed& observed, const Histo
   return {Phase::failed, with_log(exit_words(workload), observed.last_log_line)};
 }
 
+bool has_run(const Observed& observed) {
+  return observed.workload_presence == Presence::present &&
+         (observed.workload.state == ContainerState::running || observed.workload.state == ContainerState::restarting);
+}
+
 void set_condition(std::vector<Condition>& conditions, const AgentStatus& previous, std::string type,
                    std::string status, std::string reason, std::string message, TimePoint now) {
   const auto old = std::find_if(previous.conditions.begin(), previous.conditions.end(),
@@ -139,11 +145,23 @@ AgentStatus summarize(const DesiredAgent& desired, const Observed& observed, con
     return status;
   }
 
-  const Verdict verdict = judge(desired, observed, history, next, now);
+  Verdict verdict = judge(released(desired, wanted_release(history)), observed, history, next, now);
+  const UpdateStep step = history.update.step;
+  const std::string updating = update_words(desired, observed, history);
+  if (desired.state == DesiredState::running && step != UpdateStep::none && step != UpdateStep::pulling) {
+    // What an update stops and removes has not failed; whether the new image has is for the update to say.
+    if (verdict.phase != Phase::ready) verdict.phase = has_run(observed) ? Phase::starting : Phase::creating;
+    verdict.message = updating;
+  }
   status.observed_generation = desired.generation;
   status.phase = verdict.phase;
   status.message = verdict.message;
   status.reset_done = history.reset_done;
+  status.image = history.release.reference;
+  status.update_done = history.update.done;
+  status.update_outcome = to_string(history.update.outcome);
+  status.update_reason = history.update.done == history.update.wish ? history.update.reason : "";
+  status.update_step = update_waits_for_start(desired, history) ? "WaitingForStart" : to_string(step);
   status.runtime_id.clear();
   status.address.clear();
   status.pid = 0;
@@ -168,14 +186,15 @@ AgentStatus summarize(const DesiredAgent& desired, const Observed& observed, con
   set_condition(status.conditions, previous, "CrashLooping", looping ? "True" : "False",
                 looping ? (observed.workload.oom_killed ? "OOMKilled" : "Exited") : "Stable",
                 looping ? with_log(exit_words(observed.workload), observed.last_log_line) : "", now);
-  const bool progressing = !next.actions.empty() || verdict.phase == Phase::starting ||
+  const bool progressing = step != UpdateStep::none || !next.actions.empty() || verdict.phase == Phase::starting ||
                            verdict.phase == Phase::pulling || verdict.phase == Phase::pending ||
                            verdict.phase == Phase::creating;
   set_condition(status.conditions, previous, "Progressing", progressing ? "True" : "False",
                 !progressing                              ? "Settled"
+                : step != UpdateStep::none                ? "Updating"
                 : desired.reset_wish > history.reset_done ? "ResettingMemory"
                                                           : "Reconciling",
-                next.waiting_for, now);
+                updating.empty() ? next.waiting_for : updating, now);
   return status;
 }
 

@@ -49,6 +49,7 @@ Reply get_instance(const Request&, Deps&);
 Reply start_instance(const Request&, Deps&);
 Reply stop_instance(const Request&, Deps&);
 Reply restart_instance(const Request&, Deps&);
+Reply update_instance(const Request& request, Deps& deps);
 Reply reset_memory(const Request& request, Deps& deps);
 Reply repair_instance(const Request&, Deps&);
 // token.cpp

@@ -1,5 +1,6 @@
 // Instances: an agent's state and the wishes that change it. A wish is stored, then the answer waits until what was
 // wished for is observed; what is answered is always what was observed.
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "api/body.hpp"
@@ -21,7 +22,7 @@ namespace {
 constexpr const char* kFailure = "Internal server error";
 constexpr std::chrono::seconds kLongestWait{180};
 
-enum class Verb { start, stop, restart, repair, reset_memory };
+enum class Verb { start, stop, restart, repair, reset_memory, update };
 
 struct Wish {
   Verb verb;
@@ -29,6 +30,7 @@ struct Wish {
   std::optional<TimePoint> started_at;  // of the run before
   std::string runtime_id;               // of the container before
   std::uint64_t reset = 0;              // number of the wish to clear the memory
+  std::uint64_t update = 0;             // number of the wish for another image
 };
 
 bool runs(const store::AgentRow& row) { return is_running(row) && row.status.phase != Phase::stopping; }
@@ -48,6 +50,12 @@ bool desired_reached(const store::AgentRow& row) {
 
 bool reached(const Wish& wish, const std::optional<store::AgentRow>& row) {
   if (!row) return true;
+  if (wish.verb == Verb::update && row->desired != DesiredState::deleted) {
+    // A newer image that was asked for meanwhile is another wish, whose outcome then is this one's, too.
+    if (row->status.update_done >= wish.update) return desired_reached(*row);
+    return row->desired == DesiredState::stopped && row->status.update_step == "WaitingForStart" &&
+           desired_reached(*row);
+  }
   // A newer wish does not do away with this one, but for the end of the agent.
   if (wish.verb == Verb::reset_memory && row->desired != DesiredState::deleted && row->status.reset_done < wish.reset)
     return false;
@@ -64,6 +72,8 @@ bool reached(const Wish& wish, const std::optional<store::AgentRow>& row) {
       return wish.runtime_id.empty() || row->status.runtime_id != wish.runtime_id;
     case Verb::reset_memory:
       return row->status.reset_done >= wish.reset;
+    case Verb::update:
+      return true;
   }
   return true;
 }
@@ -84,6 +94,7 @@ std::pair<const char*, const char*> sentences(Verb verb) {
     case Verb::start:
     case Verb::stop:
     case Verb::restart:
+    case Verb::update:
       break;
   }
   return {};
@@ -110,6 +121,31 @@ Response failure(const Request& request, const char* code, std::string message, 
   return error_answer(request, 502, code, std::move(message), body);
 }
 
+// What became of an update; nullopt: neither done nor given up yet.
+std::optional<Response> update_end(const Request& request, const Wish& wish, const store::AgentRow& row,
+                                   bool satisfied) {
+  const AgentStatus& status = row.status;
+  if (status.update_done < wish.update) {
+    if (satisfied) return success(wish, row, true);  // of a stopped agent: at its next start
+    return std::nullopt;
+  }
+  if (status.update_outcome == "Committed") {
+    if (satisfied) return success(wish, row, false);
+    return std::nullopt;
+  }
+  const bool rolled_back = status.update_outcome == "RolledBack";
+  json body = observed(row);
+  body["observedStatus"] = body["status"];
+  body["success"] = false;
+  body["status"] = "error";
+  body["rolledBack"] = rolled_back;
+  body["image"] = image_of(row);
+  return error_answer(request, 502, rolled_back ? "UPDATE_ROLLED_BACK" : "UPDATE_FAILED",
+                      (rolled_back ? "The update was rolled back: " : "The update was given up and changed nothing: ") +
+                          status.update_reason,
+                      body);
+}
+
 Response answer(const Request& request, const Wish& wish, const WaitOutcome& outcome) {
   if (outcome.error) {
     Response response =
@@ -121,7 +157,11 @@ Response answer(const Request& request, const Wish& wish, const WaitOutcome& out
   }
   if (!outcome.row) return json_answer(200, json{{"success", true}, {"status", "stopped"}, {"deleted", true}});
   const store::AgentRow& row = *outcome.row;
-  if (outcome.satisfied) return success(wish, row, false);
+  if (wish.verb == Verb::update) {
+    if (const auto end = update_end(request, wish, row, outcome.satisfied)) return *end;
+  } else if (outcome.satisfied) {
+    return success(wish, row, false);
+  }
   if (is_condition(row, "EngineReachable", "False"))
     return failure(request, "ENGINE_UNREACHABLE",
                    "The container engine cannot be reached; the wish is stored and will be carried out", row);
@@ -146,12 +186,40 @@ const char* event_reason(Verb verb) {
       return "RepairRequested";
     case Verb::reset_memory:
       return "MemoryResetRequested";
+    case Verb::update:
+      return "UpdateRequested";
   }
   return "StartRequested";
 }
 
+// The image an update is to take: what was asked for, if it may be, else the template's. 0 rows are changed here.
+Result<std::string> image_to_take(const store::AgentRow& row, const std::optional<std::string>& asked,
+                                  const Deps& deps) {
+  const Template* tmpl = deps.templates.find(row.template_name);
+  if (tmpl == nullptr)
+    return Error{ErrorKind::conflict,
+                 "The template " + row.template_name + " of this agent is not installed any more",
+                 {},
+                 "TEMPLATE_MISSING"};
+  if (!asked) return tmpl->image;
+  CREEL_TRY(const ImageName name, image_name(*asked));
+  const auto& allowed = tmpl->image_allowlist;
+  if (std::find(allowed.begin(), allowed.end(), name.repository) == allowed.end()) {
+    std::string known;
+    for (const auto& repository : allowed) known += (known.empty() ? "" : ", ") + repository;
+    return invalid("image", "The field image must name an image of " + known);
+  }
+  return *asked;
+}
+
 Reply lifecycle(const Request& request, Deps& deps, Verb verb) {
-  CREEL_API_TRY(const auto wait, request, "", wait_of(request, deps.settings.lifecycle_wait, kLongestWait));
+  const auto usual = verb == Verb::update ? kLongestWait : deps.settings.lifecycle_wait;
+  CREEL_API_TRY(const auto wait, request, "", wait_of(request, usual, kLongestWait));
+  std::optional<std::string> asked;
+  if (verb == Verb::update) {
+    CREEL_API_TRY(const auto body, request, "", json_object(request));
+    CREEL_API_TRY(asked, request, "", text_field(body, "image"));
+  }
   CREEL_API_TRY(auto tx, request, kFailure, deps.db.begin());
   CREEL_API_TRY(auto row, request, kFailure, find_instance(tx, *request.caller, request.param("userId"), true));
   if (!row) return instance_forbidden(request);
@@ -159,6 +227,7 @@ Reply lifecycle(const Request& request, Deps& deps, Verb verb) {
   Wish wish{verb, row->generation, row->status.started_at, row->status.runtime_id};
   const DesiredState desired = verb == Verb::stop           ? DesiredState::stopped
                                : verb == Verb::reset_memory ? row->desired  // forgetting starts nothing
+                               : verb == Verb::update       ? row->desired  // the next start takes it
                                                             : DesiredState::running;
   // Repeating is harmless: what is so already is answered without a new wish.
   if ((verb == Verb::start || verb == Verb::stop) && row->desired == desired && desired_reached(*row))
@@ -166,6 +235,10 @@ Reply lifecycle(const Request& request, Deps& deps, Verb verb) {
   row->desired = desired;
   if (verb == Verb::restart) ++row->restart_wish;
   if (verb == Verb::repair) ++row->repair_wish;
+  if (verb == Verb::update) {
+    CREEL_API_TRY(row->update_image, request, kFailure, image_to_take(*row, asked, deps));
+    wish.update = ++row->update_wish;
+  }
   if (verb == Verb::reset_memory) {
     // What is memory is the template's to say; one that is gone has said it at an earlier time, or never.
     if (const Template* tmpl = deps.templates.find(row->template_name))
@@ -177,6 +250,7 @@ Reply lifecycle(const Request& request, Deps& deps, Verb verb) {
       return error_answer(request, 409, "NO_MEMORY",
                           "The template " + row->template_name + " names nothing that could be cleared (memory)");
     wish.reset = ++row->reset_wish;
+    // What was said is kept as a record, but not as what the agent still knows.
     CREEL_API_CHECK(request, kFailure, store::end_sessions(tx, row->id, deps.clock()));
   }
   CREEL_API_CHECK(request, kFailure, store::save_wish(tx, *row));
@@ -203,6 +277,7 @@ Reply start_instance(const Request& request, Deps& deps) { return lifecycle(requ
 Reply stop_instance(const Request& request, Deps& deps) { return lifecycle(request, deps, Verb::stop); }
 Reply restart_instance(const Request& request, Deps& deps) { return lifecycle(request, deps, Verb::restart); }
 Reply repair_instance(const Request& request, Deps& deps) { return lifecycle(request, deps, Verb::repair); }
+Reply update_instance(const Request& request, Deps& deps) { return lifecycle(request, deps, Verb::update); }
 Reply reset_memory(const Request& request, Deps& deps) { return lifecycle(request, deps, Verb::reset_memory); }
 
 Reply get_instance(const Request& request, Deps& deps) {

@@ -91,7 +91,8 @@ Result<std::string> render_row(store::AgentRow& row, const Template& tmpl, const
   input.id = row.id;
   input.name = row.name;
   input.model = row.model;
-  input.image = row.image;
+  // Another template's image is not taken by rendering anew: an image changes by an update, which can be undone.
+  input.image = row.spec.image.empty() ? row.image : row.spec.image;
   input.resources = deps.plans.of_user(row.tier).resources;
   input.config = config;
   input.secrets = secrets;

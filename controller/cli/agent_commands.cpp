@@ -4,6 +4,7 @@
 #include <iostream>
 #include <iterator>
 #include <nlohmann/json.hpp>
+#include <thread>
 
 #include "controller/cli/format.hpp"
 #include "controller/core/clock.hpp"
@@ -257,6 +258,47 @@ Result<void> lifecycle(Client client, const std::string& id, const std::string& 
   } else {
     const std::string said = shown(answer, "status").empty() ? shown(answer, "message") : shown(answer, "status");
     client.io.out << printable(id + ": " + said) << "\n";
+  }
+  return {};
+}
+
+Result<void> update_agent(Client client, const std::string& id, const std::string& image,
+                          std::optional<int> wait_seconds) {
+  Json body = Json::object();
+  if (!image.empty()) body["image"] = image;
+  const auto until = std::chrono::steady_clock::now() + std::chrono::seconds{wait_seconds.value_or(180)};
+  // The wish is stored at once; its steps are read from the agent until it has come to its end.
+  const std::string path = "/api/instance/" + http::url_encode(id) + "/update";
+  CREEL_TRY(Json answer, client.api.call("POST", path + "?wait=0", body, kReadDeadline));
+  const std::string agent = shown(answer, "agentId");
+  std::string told;
+  bool ended = false;
+  Json update;
+  while (!ended) {
+    CREEL_TRY(answer, client.api.call("GET", agent_path(agent), nullptr, kReadDeadline));
+    const Json& now = member(answer, "agent");
+    update = member(now, "update");
+    const std::string step = shown(update, "step");
+    std::string line = step;
+    for (const auto& condition : member(now, "conditions"))
+      if (shown(condition, "reason") == "Updating") line = shown(condition, "message");
+    if (line != told && !client.json) client.io.err << printable(line) << "\n" << std::flush;
+    told = line;
+    ended = !shown(update, "outcome").empty() || step == "WaitingForStart" || std::chrono::steady_clock::now() > until;
+    if (!ended) std::this_thread::sleep_for(milliseconds{500});  // polls another process
+  }
+  const std::string outcome = shown(update, "outcome");
+  if (outcome == "RolledBack" || outcome == "GivenUp")
+    return Error{ErrorKind::failed,
+                 std::string{outcome == "RolledBack" ? "the update was rolled back: "
+                                                     : "the update was given up, nothing was changed: "} +
+                     shown(update, "reason")};
+  if (client.json) {
+    print_json(client.io, answer);
+  } else if (outcome == "Committed") {
+    client.io.out << printable(id + ": runs " + shown(member(answer, "agent"), "image")) << "\n";
+  } else {
+    client.io.out << printable(id + ": the update goes on; see `creel agents show " + id + "`") << "\n";
   }
   return {};
 }

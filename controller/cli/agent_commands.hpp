@@ -37,8 +37,11 @@ Result<void> set_credential(Client client, const std::string& id, const std::str
 Result<void> rotate_token(Client client, const std::string& id);
 Result<void> list_agents(Client client);
 Result<void> show_agent(Client client, const std::string& id);
-// start, stop, restart, repair.
+// start, stop, restart, repair, reset-memory.
 Result<void> lifecycle(Client client, const std::string& id, const std::string& verb, std::optional<int> wait_seconds);
+// Shows the steps as they are taken, on standard error. `image` "": the template's.
+Result<void> update_agent(Client client, const std::string& id, const std::string& image,
+                          std::optional<int> wait_seconds);
 Result<void> show_logs(Client client, const std::string& id, int limit, const std::string& level, bool follow);
 Result<void> show_stats(Client client, const std::string& id);
 // What it used over `range` ("1h", "24h", "7d", "30d"): the slots that were measured.

@@ -35,7 +35,7 @@ struct Line {
   std::function<Result<int>(const config::Loaded&)> command;  // set by the chosen subcommand
 
   // Values of the commands' own options; each command uses its own few.
-  std::string id, message, level, topic, email, name, expires, plan, subscription, key, from, range;
+  std::string id, message, level, topic, email, name, expires, plan, subscription, key, from, range, image;
   int limit = 50;
   int wait = -1;
   bool follow = false, purge = false, password = false, history = false;
@@ -220,7 +220,7 @@ class Commands {
 
     CLI::App& agents =
         *app_.add_subcommand("agents",
-                             "agents: list, show, start, stop, restart, repair, reset-memory, "
+                             "agents: list, show, start, stop, restart, update, repair, reset-memory, "
                              "set-credential, rotate-token, logs, messages, sessions, stats, plan, delete");
     agents.require_subcommand(1);
     client_command(agents, "list", "list agents", list_agents);
@@ -235,6 +235,12 @@ class Commands {
       add_id(sub);
       add_wait(sub, 180);
     }
+    CLI::App* update = client_command(
+        agents, "update", "give it another image; goes back if that does not work",
+        [this](Client client) { return update_agent(client, line_.id, line_.image, line_.wait_seconds()); });
+    add_id(update);
+    update->add_option("--image", line_.image, "the image, by tag or digest; the template's, if not given");
+    add_wait(update, 180);
     CLI::App* credential = client_command(
         agents, "set-credential", "give it a key or token, or take it away",
         [this](Client client) { return set_credential(client, line_.id, line_.key, line_.from, *line_.environment); });

@@ -51,6 +51,48 @@ const char* to_string(ContainerState state) {
   return "dead";
 }
 
+const char* to_string(UpdateStep step) {
+  switch (step) {
+    case UpdateStep::none:
+      return "";
+    case UpdateStep::pulling:
+      return "Pulling";
+    case UpdateStep::backing_up:
+      return "BackingUp";
+    case UpdateStep::trying:
+      return "Trying";
+    case UpdateStep::rolling_back:
+      return "RollingBack";
+  }
+  return "";
+}
+
+std::optional<UpdateStep> parse_update_step(std::string_view text) {
+  return parse_enum(std::array{UpdateStep::none, UpdateStep::pulling, UpdateStep::backing_up, UpdateStep::trying,
+                               UpdateStep::rolling_back},
+                    text);
+}
+
+const char* to_string(UpdateOutcome outcome) {
+  switch (outcome) {
+    case UpdateOutcome::none:
+      return "";
+    case UpdateOutcome::committed:
+      return "Committed";
+    case UpdateOutcome::rolled_back:
+      return "RolledBack";
+    case UpdateOutcome::given_up:
+      return "GivenUp";
+  }
+  return "";
+}
+
+std::optional<UpdateOutcome> parse_update_outcome(std::string_view text) {
+  return parse_enum(
+      std::array{UpdateOutcome::none, UpdateOutcome::committed, UpdateOutcome::rolled_back, UpdateOutcome::given_up},
+      text);
+}
+
 const char* to_string(Phase phase) {
   switch (phase) {
     case Phase::pending:

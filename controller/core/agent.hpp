@@ -99,6 +99,8 @@ struct DesiredAgent {
   std::uint64_t repair_wish = 0;          // counts "re-create now" wishes
   std::uint64_t reset_wish = 0;           // counts "clear the memory" wishes
   std::vector<std::string> memory_paths;  // what that clears, as Template::memory says
+  std::uint64_t update_wish = 0;          // counts "take another image" wishes
+  std::string update_image;               // of the newest of them, as it was asked for
   WorkloadSpec spec;
   std::string spec_hash;          // spec_hash(spec)
   std::vector<VolumeFile> files;  // these three as in FileSet
@@ -107,6 +109,40 @@ struct DesiredAgent {
   // The files the agent last took in; there until it has taken in those above.
   std::optional<FileSet> last_good;
   Readiness readiness;
+};
+
+// Which image an agent runs by: as it was asked for, and the very one that was found to work.
+struct Release {
+  std::string reference;  // "": the spec's
+  std::string pin;        // "repository@sha256:…" or an image id; "": the reference as it stands
+  bool operator==(const Release&) const = default;
+};
+
+// See reconciler/update.hpp.
+enum class UpdateStep { none, pulling, backing_up, trying, rolling_back };
+const char* to_string(UpdateStep step);  // "", "Pulling", "BackingUp", "Trying", "RollingBack"
+std::optional<UpdateStep> parse_update_step(std::string_view text);
+enum class UpdateOutcome { none, committed, rolled_back, given_up };
+const char* to_string(UpdateOutcome outcome);  // "", "Committed", "RolledBack", "GivenUp"
+std::optional<UpdateOutcome> parse_update_outcome(std::string_view text);
+
+// What is remembered of an update: the one under way, or the last one.
+struct Update {
+  std::uint64_t wish = 0;  // its number
+  UpdateStep step = UpdateStep::none;
+  Release to;
+  bool pull_asked = false;  // for this wish
+  int failures = 0;         // of this step, in a row
+  std::optional<TimePoint> last_failure;
+  std::optional<TimePoint> ready_since;  // the new container
+  int lapses = 0;                        // how often it stopped being ready
+  std::string reason;                    // why it goes back, or ended as it did
+  bool copied = false;                   // the volume as it was before is in the copy
+  bool backup = false;                   // there may be a copy on the engine
+  std::uint64_t done = 0;                // the last wish that came to its end, and to which
+  UpdateOutcome outcome = UpdateOutcome::none;
+  std::optional<TimePoint> ended_at;
+  bool operator==(const Update&) const = default;
 };
 
 // Three-valued facts: a timeout is unknown, never absent.
@@ -119,6 +155,16 @@ const char* to_string(ContainerState state);
 enum class ConfigWord { none, taken, refused };
 
 enum class ImageState { unknown, absent, pulling, present, failed };
+
+enum class PullState { none, under_way, succeeded, failed };  // none: this process has asked for none
+
+struct ObservedImage {
+  Presence presence = Presence::unknown;
+  std::string id;
+  std::string digest;  // "repository@sha256:…" when it came from that repository, by which it can be had again
+  PullState pull = PullState::none;
+  std::string message;  // progress, or why the pull failed
+};
 
 struct ObservedWorkload {
   std::string runtime_id;        // the engine's id of this very container
@@ -149,7 +195,8 @@ struct Observed {
   std::string image_message;  // pull progress, or why it failed
   std::optional<bool> ready;  // the gateway's answer; nullopt = not asked or no answer known
   std::string ready_message;
-  std::string last_log_line;  // of a container that exited or does not get ready
+  std::optional<ObservedImage> candidate;  // the image of the update under way
+  std::string last_log_line;               // of a container that exited or does not get ready
   ConfigWord config_word = ConfigWord::none;
   std::string config_message;  // why it was refused, as the agent says
   std::string error;           // why presence is unknown
@@ -216,6 +263,8 @@ struct History {
   std::optional<TimePoint> first_unready;  // when the present run was first seen not ready after having been ready
   std::int64_t last_restart_count = 0;
   std::string last_runtime_id;
+  Release release;  // by which the agent runs
+  Update update;
   bool operator==(const History&) const = default;
 };
 
@@ -231,7 +280,12 @@ struct AgentStatus {
   std::string message;  // the sentence for a person: cause of the present phase
   std::string plan;     // to_string(Plan): what would be done next, and why
   std::optional<TimePoint> next_attempt;
-  std::uint64_t reset_done = 0;  // the last wish to clear the memory that was carried out
+  std::uint64_t reset_done = 0;   // the last wish to clear the memory that was carried out
+  std::string image;              // reference it runs by since an update; "" = the spec's
+  std::uint64_t update_done = 0;  // the last wish for another image that came to its end
+  std::string update_outcome;     // and to which: "Committed", "RolledBack", "GivenUp"
+  std::string update_reason;      // why
+  std::string update_step;        // of the one under way; "WaitingForStart": its agent is stopped
   TimePoint observed_at;
   bool operator==(const AgentStatus&) const = default;
 };

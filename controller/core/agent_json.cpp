@@ -119,6 +119,45 @@ void from_json(const json& j, Condition& v) {
   v.last_transition = time_of(j, "lastTransitionTime").value_or(TimePoint{});
 }
 
+static void to_json(json& j, const Release& v) { j = json{{"reference", v.reference}, {"pin", v.pin}}; }
+static void from_json(const json& j, Release& v) {
+  read(j, "reference", v.reference);
+  read(j, "pin", v.pin);
+}
+
+static void to_json(json& j, const Update& v) {
+  j = json{{"wish", v.wish},
+           {"step", to_string(v.step)},
+           {"to", v.to},
+           {"pullAsked", v.pull_asked},
+           {"failures", v.failures},
+           {"lastFailure", time_json(v.last_failure)},
+           {"readySince", time_json(v.ready_since)},
+           {"lapses", v.lapses},
+           {"reason", v.reason},
+           {"copied", v.copied},
+           {"backup", v.backup},
+           {"done", v.done},
+           {"outcome", to_string(v.outcome)},
+           {"endedAt", time_json(v.ended_at)}};
+}
+static void from_json(const json& j, Update& v) {
+  read(j, "wish", v.wish);
+  v.step = parse_update_step(j.value("step", "")).value_or(UpdateStep::none);
+  read(j, "to", v.to);
+  read(j, "pullAsked", v.pull_asked);
+  read(j, "failures", v.failures);
+  v.last_failure = time_of(j, "lastFailure");
+  v.ready_since = time_of(j, "readySince");
+  read(j, "lapses", v.lapses);
+  read(j, "reason", v.reason);
+  read(j, "copied", v.copied);
+  read(j, "backup", v.backup);
+  read(j, "done", v.done);
+  v.outcome = parse_update_outcome(j.value("outcome", "")).value_or(UpdateOutcome::none);
+  v.ended_at = time_of(j, "endedAt");
+}
+
 void to_json(json& j, const History& v) {
   j = json{{"restartDone", v.restart_done},
            {"repairDone", v.repair_done},
@@ -143,7 +182,9 @@ void to_json(json& j, const History& v) {
            {"healthySince", time_json(v.healthy_since)},
            {"firstUnready", time_json(v.first_unready)},
            {"lastRestartCount", v.last_restart_count},
-           {"lastRuntimeId", v.last_runtime_id}};
+           {"lastRuntimeId", v.last_runtime_id},
+           {"release", v.release},
+           {"update", v.update}};
 }
 void from_json(const json& j, History& v) {
   read(j, "restartDone", v.restart_done);
@@ -170,6 +211,8 @@ void from_json(const json& j, History& v) {
   v.first_unready = time_of(j, "firstUnready");
   read(j, "lastRestartCount", v.last_restart_count);
   read(j, "lastRuntimeId", v.last_runtime_id);
+  read(j, "release", v.release);
+  read(j, "update", v.update);
 }
 
 void to_json(json& j, const AgentStatus& v) {
@@ -185,6 +228,11 @@ void to_json(json& j, const AgentStatus& v) {
            {"plan", v.plan},
            {"nextAttempt", time_json(v.next_attempt)},
            {"resetDone", v.reset_done},
+           {"image", v.image},
+           {"updateDone", v.update_done},
+           {"updateOutcome", v.update_outcome},
+           {"updateReason", v.update_reason},
+           {"updateStep", v.update_step},
            {"observedAt", to_rfc3339(v.observed_at)}};
 }
 void from_json(const json& j, AgentStatus& v) {
@@ -200,6 +248,11 @@ void from_json(const json& j, AgentStatus& v) {
   read(j, "plan", v.plan);
   v.next_attempt = time_of(j, "nextAttempt");
   read(j, "resetDone", v.reset_done);
+  read(j, "image", v.image);
+  read(j, "updateDone", v.update_done);
+  read(j, "updateOutcome", v.update_outcome);
+  read(j, "updateReason", v.update_reason);
+  read(j, "updateStep", v.update_step);
   v.observed_at = time_of(j, "observedAt").value_or(TimePoint{});
 }
 

@@ -99,7 +99,11 @@ struct Client::Impl {
     // Waits for a stop callback under way on another thread; after this no one else knows the transfer.
     transfer->on_stop.reset();
     active.erase(transfer->id);
-    if (transfer->stream) {
+    if (transfer->upload) {
+      std::lock_guard lock{transfer->upload->mutex};
+      transfer->upload->finished = std::move(result);
+      transfer->upload->changed.notify_all();
+    } else if (transfer->stream) {
       std::lock_guard lock{transfer->stream->mutex};
       transfer->stream->finished = std::move(result);
       transfer->stream->changed.notify_all();
@@ -136,6 +140,16 @@ struct Client::Impl {
     const auto found = active.find(id);
     if (found == active.end()) return;
     const auto transfer = found->second;  // the unpausing below may hand over a piece at once
+    if (transfer->upload) {
+      std::lock_guard lock{transfer->upload->mutex};
+      transfer->upload->paused = false;
+    }
+    if (transfer->sending_paused) {
+      transfer->sending_paused = false;
+      transfer->last_byte = SteadyClock::now();
+      curl_easy_pause(transfer->easy, CURLPAUSE_CONT);
+    }
+    if (!transfer->stream) return;
     bool ended = false;
     {
       std::lock_guard lock{transfer->stream->mutex};
@@ -284,6 +298,38 @@ Result<Response> Client::stream(Request request, std::function<bool(std::string_
       break;
     }
   }
+  return std::move(*shared->finished);
+}
+
+Result<Response> Client::upload(Request request, const std::function<Result<void>(const Write&)>& produce,
+                                std::stop_token stop) {
+  if (impl_->on_own_thread())
+    return Error{ErrorKind::internal, "a blocking request was made on the HTTP client's thread"};
+  auto shared = std::make_shared<Upload>();
+  auto transfer = std::make_shared<Transfer>(std::move(request), nullptr, nullptr);
+  transfer->upload = shared;
+  const std::uint64_t id = impl_->start(std::move(transfer), std::move(stop));
+  // Woken only when it waits: a command for every piece would be one wake-up each.
+  const auto wake = [&](std::unique_lock<std::mutex>& lock) {
+    const bool waits = std::exchange(shared->paused, false);
+    lock.unlock();
+    if (waits) impl_->post({Impl::Command::What::resume, id, nullptr});
+    lock.lock();
+  };
+  const Write write = [&](std::string_view piece) {
+    std::unique_lock lock{shared->mutex};
+    shared->changed.wait(lock, [&] { return shared->finished || shared->pending.size() < Upload::kHigh; });
+    if (shared->finished) return false;
+    shared->pending.append(piece);
+    wake(lock);
+    return true;
+  };
+  const auto produced = produce(write);
+  std::unique_lock lock{shared->mutex};
+  (produced ? shared->complete : shared->broken) = true;
+  wake(lock);
+  shared->changed.wait(lock, [&] { return shared->finished.has_value(); });
+  if (!produced) return produced.error();
   return std::move(*shared->finished);
 }
 

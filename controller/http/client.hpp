@@ -76,6 +76,13 @@ class Client {
   Result<Response> stream(Request request, std::function<bool(std::string_view)> sink, std::stop_token stop = {},
                           std::function<void()> on_open = {});
 
+  // Sends a body as it is made: `produce` is called once, on the calling thread, with a function that takes the next
+  // piece, blocks while the other side is slow, and returns false when it wants no more. A failure of `produce` breaks
+  // the request off and is the outcome. `inactivity` counts while there is something to send or an answer to wait for.
+  using Write = std::function<bool(std::string_view)>;
+  Result<Response> upload(Request request, const std::function<Result<void>(const Write&)>& produce,
+                          std::stop_token stop = {});
+
  private:
   struct Impl;
   std::unique_ptr<Impl> impl_;

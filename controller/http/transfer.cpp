@@ -68,7 +68,12 @@ Result<void> Transfer::prepare() {
 
   const bool has_body =
       !request.body.empty() || request.method == "POST" || request.method == "PUT" || request.method == "PATCH";
-  if (request.method == "HEAD") {
+  if (upload) {  // of unknown length, so in chunks
+    curl_easy_setopt(easy, CURLOPT_UPLOAD, 1L);
+    curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, request.method.c_str());
+    curl_easy_setopt(easy, CURLOPT_READFUNCTION, &Transfer::on_send);
+    curl_easy_setopt(easy, CURLOPT_READDATA, this);
+  } else if (request.method == "HEAD") {
     curl_easy_setopt(easy, CURLOPT_NOBODY, 1L);
   } else if (has_body) {
     curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(request.body.size()));
@@ -101,7 +106,7 @@ Result<void> Transfer::prepare() {
 }
 
 std::optional<SteadyClock::time_point> Transfer::quiet_until() const {
-  if (request.inactivity.count() <= 0 || receiving_paused) return std::nullopt;
+  if (request.inactivity.count() <= 0 || receiving_paused || sending_paused) return std::nullopt;
   return last_byte + request.inactivity;
 }
 
@@ -111,6 +116,30 @@ std::size_t Transfer::on_header(char* data, std::size_t size, std::size_t count,
 
 std::size_t Transfer::on_body(char* data, std::size_t size, std::size_t count, void* self) {
   return static_cast<Transfer*>(self)->take_body({data, size * count});
+}
+
+std::size_t Transfer::on_send(char* data, std::size_t size, std::size_t count, void* self) {
+  return static_cast<Transfer*>(self)->give_body(data, size * count);
+}
+
+std::size_t Transfer::give_body(char* data, std::size_t size) {
+  last_byte = SteadyClock::now();
+  std::lock_guard lock{upload->mutex};
+  if (upload->broken) return CURL_READFUNC_ABORT;
+  const std::size_t piece = std::min(size, upload->pending.size() - upload->taken);
+  if (piece == 0 && upload->complete) return 0;
+  if (piece == 0) {
+    upload->paused = sending_paused = true;
+    return CURL_READFUNC_PAUSE;
+  }
+  std::memcpy(data, upload->pending.data() + upload->taken, piece);
+  upload->taken += piece;
+  if (upload->taken == upload->pending.size()) {
+    upload->pending.clear();
+    upload->taken = 0;
+    upload->changed.notify_all();
+  }
+  return piece;
 }
 
 std::size_t Transfer::take_header(std::string_view line) {

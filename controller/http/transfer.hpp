@@ -35,6 +35,20 @@ struct Stream {
   std::optional<Result<Response>> finished;  // set once, last
 };
 
+// What the thread that makes a body and the client's thread share.
+struct Upload {
+  static constexpr std::size_t kHigh = 256u << 10;  // at or above this the maker is made to wait
+
+  std::mutex mutex;
+  std::condition_variable_any changed;
+  std::string pending;                       // what libcurl has not taken yet
+  std::size_t taken = 0;                     // of pending
+  bool complete = false;                     // nothing more will come
+  bool broken = false;                       // nothing more will come, and what came is worth nothing
+  bool paused = false;                       // libcurl waits for more
+  std::optional<Result<Response>> finished;  // set once, last
+};
+
 struct Transfer {
   using StopCallback = std::stop_callback<std::function<void()>>;
 
@@ -55,12 +69,14 @@ struct Transfer {
   Request request;
   std::function<void(Result<Response>)> done;  // unused for a stream
   std::shared_ptr<Stream> stream;              // null: collect the body
+  std::shared_ptr<Upload> upload;              // null: the request's own body
   std::unique_ptr<StopCallback> on_stop;
 
   CURL* easy = nullptr;
   Response response;
   bool headers_complete = false;
   bool receiving_paused = false;
+  bool sending_paused = false;
   bool too_large = false;
   bool quiet = false;                  // ended by the inactivity limit
   std::atomic<bool> cancelled{false};  // ended by the stop token
@@ -69,6 +85,8 @@ struct Transfer {
  private:
   static std::size_t on_header(char* data, std::size_t size, std::size_t count, void* self);
   static std::size_t on_body(char* data, std::size_t size, std::size_t count, void* self);
+  static std::size_t on_send(char* data, std::size_t size, std::size_t count, void* self);
+  std::size_t give_body(char* data, std::size_t size);
   std::size_t take_header(std::string_view line);
   std::size_t take_body(std::string_view bytes);
   std::string address() const;

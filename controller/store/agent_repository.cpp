@@ -74,6 +74,8 @@ Result<std::optional<AgentRecord>> PgAgentRepository::load(const AgentId& id) {
   desired.restart_wish = row.restart_wish;
   desired.repair_wish = row.repair_wish;
   desired.reset_wish = row.reset_wish;
+  desired.update_wish = row.update_wish;
+  desired.update_image = std::move(row.update_image);
   desired.memory_paths = std::move(row.memory_paths);
   desired.spec = std::move(row.spec);
   desired.spec_hash = std::move(row.spec_hash);

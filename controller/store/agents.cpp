@@ -46,6 +46,8 @@ Result<AgentRow> agent_of(const Rows::Row& row) {
   agent.restart_wish = row.unsigned_integer("restart_wish");
   agent.repair_wish = row.unsigned_integer("repair_wish");
   agent.reset_wish = row.unsigned_integer("reset_wish");
+  agent.update_wish = row.unsigned_integer("update_wish");
+  agent.update_image = row.text("update_image");
   CREEL_TRY(agent.memory_paths, parse_stored<std::vector<std::string>>(row.text("memory_paths"), "memory_paths"));
   agent.purge = row.boolean("purge");
   CREEL_TRY(agent.spec, parse_stored<WorkloadSpec>(row.text("spec"), "spec"));
@@ -158,7 +160,8 @@ Result<void> save_wish(Tx& tx, AgentRow& row) {
             tx.exec("UPDATE agents SET name = $2, template_name = $3, model = $4, tier = $5, image = $6, version = $7, "
                     "desired = $8, generation = generation + 1, restart_wish = $9, repair_wish = $10, purge = $11, "
                     "spec = $12, spec_hash = $13, readiness = $14, files_hash = $15, restart_files_hash = $16, "
-                    "config_etag = $17, reset_wish = $19, memory_paths = $20, updated_at = clock_timestamp(), "
+                    "config_etag = $17, reset_wish = $19, memory_paths = $20, update_wish = $21, update_image = $22, "
+                    "updated_at = clock_timestamp(), "
                     "deleted_at = CASE WHEN $8 = 'deleted' THEN coalesce($18, clock_timestamp()) END "
                     "WHERE id = $1 RETURNING generation, updated_at, deleted_at",
                     {row.id,
@@ -180,7 +183,9 @@ Result<void> save_wish(Tx& tx, AgentRow& row) {
                      row.config_etag,
                      row.deleted_at,
                      row.reset_wish,
-                     to_column(row.memory_paths)}));
+                     to_column(row.memory_paths),
+                     row.update_wish,
+                     row.update_image}));
   if (rows.empty()) return Error{ErrorKind::not_found, "no such agent"};
   row.generation = rows[0].unsigned_integer("generation");
   row.updated_at = rows[0].time("updated_at");

@@ -40,6 +40,8 @@ struct AgentRow {
   std::uint64_t restart_wish = 0;
   std::uint64_t repair_wish = 0;
   std::uint64_t reset_wish = 0;
+  std::uint64_t update_wish = 0;
+  std::string update_image;               // of the newest update asked for
   std::vector<std::string> memory_paths;  // what a reset clears; of the template, written with the wish
   bool purge = false;
   WorkloadSpec spec;

@@ -64,8 +64,23 @@ struct RemoveWorkload {
   std::string runtime_id;
   std::int64_t grace_seconds = 10;
 };
-// Removes the agent's volume for good.
+// Removes the agent's volume and its copy for good.
 struct RemoveStorage {
+  AgentId agent;
+};
+// Copies the agent's volume, as a whole, in place of an earlier copy. Nothing may run on the volume. A failure leaves
+// no copy. `image` (here and below): any that is there; it is kept from being pruned as long as the copy.
+struct BackUpStorage {
+  AgentId agent;
+  std::string image;
+};
+// Gives the volume the contents of the copy and nothing else. not_found: there is no copy. Can be repeated.
+struct RestoreStorage {
+  AgentId agent;
+  std::string image;
+};
+// Removes the copy.
+struct RemoveBackup {
   AgentId agent;
 };
 // Empties folders and files of the volume, as Template::memory names them; what is not there stays away. Nothing may
@@ -78,7 +93,8 @@ struct ClearStorage {
 }  // namespace op
 
 using Operation = std::variant<op::PullImage, op::CreateWorkload, op::DeliverFiles, op::StartWorkload, op::StopWorkload,
-                               op::RestartWorkload, op::RemoveWorkload, op::RemoveStorage, op::ClearStorage>;
+                               op::RestartWorkload, op::RemoveWorkload, op::RemoveStorage, op::ClearStorage,
+                               op::BackUpStorage, op::RestoreStorage, op::RemoveBackup>;
 
 // Short and stable, for plans, events and metrics: "create", "start", "pull-image", ...
 const char* operation_name(const Operation& operation);
@@ -90,6 +106,8 @@ class Runtime {
   // One snapshot of workload, volume and image. What could not be asked is `unknown` with `error` set; an Error is
   // returned only when nothing at all could be learned (engine unreachable: unavailable; no answer in time: timeout).
   virtual Result<Observed> observe(const AgentId& agent, const std::string& image, std::stop_token stop) = 0;
+  // One image, and what became of the last pull of it.
+  virtual Result<ObservedImage> observe_image(const std::string& reference, std::stop_token stop) = 0;
   // After CreateWorkload the returned string is the new runtime_id, else "".
   virtual Result<std::string> apply(const Operation& operation, std::stop_token stop) = 0;
   // Calls back with each agent whose workload changed, until stop or until the stream breaks (then: an Error).

@@ -411,7 +411,7 @@ class Scenarios:
         target, body = sample(operation, self.ids(operation, agent))
         return Ask(self.world.owner, target, body)
 
-    updateAgent_409 = putConfig_409 = resetMemory_409 = rotateToken_409 = postAgentAction_409 = _no_template
+    updateAgent_409 = putConfig_409 = resetMemory_409 = updateInstance_409 = rotateToken_409 = postAgentAction_409 = _no_template
 
     def getToken_409(self, operation):
         ask = self._no_template(operation)

@@ -32,7 +32,8 @@ TEST_F(ApiInstance, IsForbiddenAlikeWhenForeignAndWhenUnknown) {
                                                                                        {"POST", "/stop"},
                                                                                        {"POST", "/restart"},
                                                                                        {"POST", "/repair"},
-                                                                                       {"POST", "/reset-memory"}}) {
+                                                                                       {"POST", "/reset-memory"},
+                                                                                       {"POST", "/update"}}) {
       const Answer answer = ask(method, "/api/instance/" + who + rest, bob);
       EXPECT_EQ(answer.status, 403) << who << rest;
       EXPECT_EQ(answer.body["success"], false);
@@ -101,8 +102,12 @@ TEST_F(ApiInstance, IsResetOnceThatWasSeenDoneEvenWhenANewerWishCameInBetween) {
   const std::string id = provision(ann_key_);
   observed(id, Phase::ready);
   const auto before = generation(id);
+  run("INSERT INTO chat_sessions (id, agent_id, key, platform, created_at, last_activity_at) VALUES ('sess_1', '" + id +
+      "', 'topic:general', 'api', now(), now())");
   auto waiting = ask_aside("POST", "/api/instance/" + id + "/reset-memory", ann_key_);
   ASSERT_TRUE(wished_after(id, before));
+  EXPECT_EQ(run("SELECT count(*) AS n FROM chat_sessions WHERE ended_at IS NOT NULL")[0].integer("n"), 1)
+      << "what was said is kept, and the conversation has ended";
   EXPECT_EQ(run("SELECT memory_paths::text AS paths FROM agents")[0].text("paths"), R"(["notes/", "MEMORY.md"])");
   ask("POST", "/api/instance/" + id + "/restart?wait=0", ann_key_);
   started_at_ += std::chrono::seconds{5};
@@ -114,6 +119,69 @@ TEST_F(ApiInstance, IsResetOnceThatWasSeenDoneEvenWhenANewerWishCameInBetween) {
   EXPECT_EQ(answer.status, 200) << answer.text;
   EXPECT_EQ(answer.body["success"], true);
   EXPECT_EQ(answer.body["message"], "Memory reset successfully");
+}
+
+TEST_F(ApiInstance, IsUpdatedOnceTheNewImageHasShownThatItWorks) {
+  const std::string id = provision(ann_key_);
+  observed(id, Phase::ready);
+  const auto before = generation(id);
+  auto waiting = ask_aside("POST", "/api/instance/" + id + "/update", ann_key_, {{"image", "example/tiny:2"}});
+  ASSERT_TRUE(wished_after(id, before));
+  EXPECT_EQ(run("SELECT update_image FROM agents")[0].text("update_image"), "example/tiny:2");
+  EXPECT_EQ(run("SELECT spec->>'image' AS image FROM agents")[0].text("image"), "example/tiny:1")
+      << "only a success changes by what the agent runs";
+  AgentStatus status = observed(id, Phase::ready, "new");
+  EXPECT_EQ(waiting.wait_for(std::chrono::milliseconds{50}), std::future_status::timeout);
+  status.update_done = 1;
+  status.update_outcome = "Committed";
+  status.image = "example/tiny:2";
+  record(id, status);
+  const Answer answer = waiting.get();
+  EXPECT_EQ(answer.status, 200) << answer.text;
+  EXPECT_EQ(answer.body["status"], "running");
+  const json agent = ask("GET", "/api/agents/" + id, ann_key_).body["agent"];
+  EXPECT_EQ(agent["image"], "example/tiny:2");
+  EXPECT_EQ(agent["openclawVersion"], "2");
+  EXPECT_EQ(agent["update"]["outcome"], "Committed");
+}
+
+TEST_F(ApiInstance, SaysThatAndWhyAnUpdateWasRolledBackOrGivenUp) {
+  const std::string id = provision(ann_key_);
+  observed(id, Phase::ready);
+  for (const auto& [outcome, code] :
+       {std::pair{"RolledBack", "UPDATE_ROLLED_BACK"}, std::pair{"GivenUp", "UPDATE_FAILED"}}) {
+    const auto before = generation(id);
+    auto waiting = ask_aside("POST", "/api/instance/" + id + "/update", ann_key_);
+    ASSERT_TRUE(wished_after(id, before));
+    EXPECT_EQ(run("SELECT update_image FROM agents")[0].text("update_image"), "example/tiny:1");
+    AgentStatus status = observed(id, Phase::ready);
+    status.update_done = static_cast<std::uint64_t>(run("SELECT update_wish FROM agents")[0].integer("update_wish"));
+    status.update_outcome = outcome;
+    status.update_reason = "it exits";
+    record(id, status);
+    const Answer answer = waiting.get();
+    EXPECT_EQ(answer.status, 502) << answer.text;
+    EXPECT_EQ(answer.body["code"], code);
+    EXPECT_EQ(answer.body["rolledBack"], outcome == std::string{"RolledBack"});
+    EXPECT_THAT(answer.body["error"].get<std::string>(), HasSubstr("it exits"));
+    EXPECT_FALSE(answer.body.contains("pending"));
+  }
+}
+
+TEST_F(ApiInstance, TakesImagesOfTheAllowedRepositoriesOnly) {
+  const std::string id = provision(ann_key_);
+  observed(id, Phase::ready);
+  const auto before = generation(id);
+  for (const json& image : {json("example/tiny"), json("example/tinier:1"), json("other/tiny:1"), json(""),
+                            json("a b:1"), json("example/tiny@sha256:12"), json(7)}) {
+    const Answer answer = ask("POST", "/api/instance/" + id + "/update", ann_key_, {{"image", image}});
+    EXPECT_EQ(answer.status, 400) << image;
+    EXPECT_EQ(answer.body["field"], "image") << image;
+  }
+  EXPECT_EQ(generation(id), before);
+  for (const std::string& image :
+       {std::string{"registry.example:5000/tiny:9"}, "example/tiny@sha256:" + std::string(64, 'a')})
+    EXPECT_EQ(ask("POST", "/api/instance/" + id + "/update?wait=0", ann_key_, {{"image", image}}).status, 200) << image;
 }
 
 TEST_F(ApiInstance, ThatIsStoppedForgetsWithoutBeingStarted) {

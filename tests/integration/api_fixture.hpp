@@ -253,6 +253,7 @@ class ApiTest : public PgTest {
     tmpl.name = "tiny";
     tmpl.version = "1.2.3";
     tmpl.image = "example/tiny:1";
+    tmpl.image_allowlist = {"example/tiny", "registry.example:5000/tiny"};
     tmpl.gateway = "reference";
     tmpl.state_dir = "/state";
     tmpl.port = 18789;

@@ -349,6 +349,61 @@ TEST_F(DockerRuntimeTest, EmptiesFoldersAndFilesOfTheVolumeAndNothingElse) {
       << "what was made for it is gone";
 }
 
+TEST_F(DockerRuntimeTest, CopiesTheVolumeAndGivesItBackAsItWas) {
+  std::vector<VolumeFile> files{
+      {"openclaw.json", "one", 0600, 1000, 1000, false},
+      {"agents/main/sessions/" + std::string(120, 's') + ".jsonl", "two", 0640, 1000, 1001, false},
+      {"empty", "", 0600, 1000, 1000, false},
+      {"large", random_hex(1'500'000), 0600, 1000, 1000, false}};  // many buffers
+  const auto id = runtime->apply(creation(agent, spec({"write", "/state/own", "sleep"}), files), {});
+  ASSERT_TRUE(id) << id.error().message;
+  ASSERT_TRUE(runtime->apply(op::StartWorkload{agent, *id}, {}));
+  ASSERT_TRUE(prints(*id, "written"));
+  const op::BackUpStorage copy{agent, with_state};
+  const auto in_use = runtime->apply(copy, {});
+  ASSERT_FALSE(in_use);
+  EXPECT_EQ(in_use.error().kind, ErrorKind::conflict);
+  ASSERT_TRUE(runtime->apply(op::StopWorkload{agent, *id, 1}, {}));
+  const auto before = tree(*id, "/state");
+  ASSERT_GE(before.size(), 7u);
+  for (int again = 0; again < 2; ++again) {
+    const auto copied = runtime->apply(copy, {});
+    ASSERT_TRUE(copied) << copied.error().message;
+  }
+  EXPECT_EQ(engine->volume_list(label_filter(kLabelAgent, agent.str())).value().size(), 2u);
+
+  // What came after the copy is gone, what went is back, and the same again when it is done twice.
+  files = {{"openclaw.json", "changed", 0600, 1000, 1000, false}, {"new/file", "x", 0600, 1000, 1000, false}};
+  ASSERT_TRUE(runtime->apply(op::DeliverFiles{agent, *id, "/state", files}, {}));
+  ASSERT_TRUE(runtime->apply(op::ClearStorage{agent, with_state, {"agents/"}}, {}));
+  const auto holds = runtime->apply(op::RestoreStorage{agent, with_state}, {});
+  ASSERT_FALSE(holds) << "the agent's own container has it mounted";
+  ASSERT_TRUE(runtime->apply(op::RemoveWorkload{agent, *id, 0}, {}));
+  for (int again = 0; again < 2; ++again) {
+    const auto restored = runtime->apply(op::RestoreStorage{agent, with_state}, {});
+    ASSERT_TRUE(restored) << restored.error().message;
+  }
+  const auto next = runtime->apply(creation(agent, spec({"sleep"})), {});
+  ASSERT_TRUE(next) << next.error().message;
+  EXPECT_EQ(tree(*next, "/state"), before);
+
+  ASSERT_TRUE(runtime->apply(op::RemoveBackup{agent}, {}));
+  ASSERT_TRUE(runtime->apply(op::RemoveBackup{agent}, {}));
+  EXPECT_EQ(engine->volume_list(label_filter(kLabelAgent, agent.str())).value().size(), 1u);
+  EXPECT_EQ(runtime->apply(op::RestoreStorage{agent, with_state}, {}).error().kind, ErrorKind::not_found);
+  EXPECT_EQ(tree(*next, "/state"), before) << "without a copy nothing is touched";
+  EXPECT_EQ(engine->container_list(label_filter(kLabelController, controller)).value().size(), 1u);
+}
+
+TEST_F(DockerRuntimeTest, RemovesTheCopyWithTheVolume) {
+  const auto id = runtime->apply(creation(agent, spec({"sleep"})), {});
+  ASSERT_TRUE(id);
+  ASSERT_TRUE(runtime->apply(op::BackUpStorage{agent, with_state}, {}));
+  ASSERT_TRUE(runtime->apply(op::RemoveWorkload{agent, *id, 0}, {}));
+  ASSERT_TRUE(runtime->apply(op::RemoveStorage{agent}, {}));
+  EXPECT_TRUE(runtime->list({}).value().empty());
+}
+
 TEST_F(DockerRuntimeTest, ClearsThroughALeftOverContainerAndNeverThroughSomebodyElses) {
   const auto id = runtime->apply(creation(agent, spec({"sleep"}), {{"notes/a", "x", 0600, 1000, 1000, false}}), {});
   ASSERT_TRUE(id);

@@ -1,10 +1,7 @@
 // The engine client against a real engine and a real registry.
 #include "reconciler/runtime/docker/engine.hpp"
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <signal.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 
 #include <atomic>
@@ -14,6 +11,7 @@
 #include <tuple>
 
 #include "tests/integration/docker_fixture.hpp"
+#include "tests/support/registry.hpp"
 
 namespace creel::docker {
 namespace {
@@ -160,34 +158,8 @@ class RegistryTest : public EngineTest {
  protected:
   void SetUp() override {
     EngineTest::SetUp();
-    const int probe = socket(AF_INET, SOCK_STREAM, 0);
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    socklen_t size = sizeof address;
-    ASSERT_EQ(0, bind(probe, reinterpret_cast<sockaddr*>(&address), size));
-    getsockname(probe, reinterpret_cast<sockaddr*>(&address), &size);
-    close(probe);
-    host = "127.0.0.1:" + std::to_string(ntohs(address.sin_port));
-    char name[] = "/tmp/creel-registry-XXXXXX";
-    ASSERT_NE(mkdtemp(name), nullptr);
-    dir = name;
-    std::ofstream{dir + "/config.yml"} << "version: 0.1\nlog: {level: error, accesslog: {disabled: true}}\n"
-                                       << "storage: {filesystem: {rootdirectory: " << dir << "/data}}\n"
-                                       << "http: {addr: " << host << "}\n";
-    process = fork();
-    if (process == 0) {
-      const std::string config = dir + "/config.yml";
-      std::ignore = freopen((dir + "/log").c_str(), "w", stderr);
-      execlp("docker-registry", "docker-registry", "serve", config.c_str(), nullptr);
-      _exit(127);
-    }
-    ASSERT_TRUE(eventually([&] {
-      http::Request request;
-      request.url = "http://" + host + "/v2/";
-      const auto answer = client.send(request);
-      return answer && answer->status == 200;
-    })) << "docker-registry does not start; it is in the list of packages";
+    registry.start(client);
+    host = registry.host();
     // An image that nobody else has a layer of, pushed there and forgotten here.
     image = host + "/team/box:1";
     TarWriter tar{0};
@@ -199,11 +171,6 @@ class RegistryTest : public EngineTest {
   }
   void TearDown() override {
     if (!image.empty()) (void)engine->image_remove(image);
-    if (process > 0) {
-      kill(process, SIGTERM);
-      waitpid(process, nullptr, 0);
-    }
-    if (!dir.empty()) std::filesystem::remove_all(dir);
     EngineTest::TearDown();
   }
   void post(const std::string& path, int status, std::string body = "") {
@@ -219,10 +186,9 @@ class RegistryTest : public EngineTest {
     ASSERT_EQ(answer->body.find("errorDetail"), std::string::npos) << answer->body;
   }
 
+  test::LocalRegistry registry;
   std::string host;
-  std::string dir;
   std::string image;
-  pid_t process = -1;
 };
 
 TEST_F(RegistryTest, PullsByTagAndByDigest) {

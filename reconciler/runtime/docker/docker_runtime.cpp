@@ -101,11 +101,12 @@ Result<Observed> DockerRuntime::observe(const AgentId& agent, const std::string&
     volume_error = volume.error();
   }
 
-  if (container && container->state == ContainerState::running && container->image == image) {
+  if (container && container->state == ContainerState::running &&
+      (container->image == image || container->image_id == image)) {
     observed.image = ImageState::present;
     observed.image_id = container->image_id;
   } else if (!image.empty()) {
-    observe_image(image, stop, observed, image_error);
+    look_at_image(image, stop, observed, image_error);
   }
 
   for (const auto* error : {&container_error, &volume_error, &image_error}) {
@@ -119,7 +120,27 @@ Result<Observed> DockerRuntime::observe(const AgentId& agent, const std::string&
   return observed;
 }
 
-void DockerRuntime::observe_image(const std::string& image, std::stop_token stop, Observed& observed,
+// A container keeps the reference it was made from, and an image its name until another takes it.
+Result<ObservedImage> DockerRuntime::observe_image(const std::string& reference, std::stop_token stop) {
+  ObservedImage image;
+  if (const auto pull = pulls_.state(reference)) {
+    image.pull = pull->under_way ? PullState::under_way : pull->succeeded ? PullState::succeeded : PullState::failed;
+    image.message = pull->message;
+  }
+  const auto found = engine_.image_inspect(reference, stop);
+  if (found) {
+    image.presence = Presence::present;
+    image.id = found->id;
+    image.digest = digest_of(*found, reference);
+  } else if (is(found.error(), ErrorKind::not_found)) {
+    image.presence = Presence::absent;
+  } else {
+    return found.error();
+  }
+  return image;
+}
+
+void DockerRuntime::look_at_image(const std::string& image, std::stop_token stop, Observed& observed,
                                   std::optional<Error>& error) {
   const auto pull = pulls_.state(image);
   if (pull && pull->under_way) {
@@ -137,8 +158,9 @@ void DockerRuntime::observe_image(const std::string& image, std::stop_token stop
   } else if (!is(found.error(), ErrorKind::not_found)) {
     error = found.error();
   } else {
-    observed.image = pull ? ImageState::failed : ImageState::absent;
-    observed.image_message = pull ? pull->message : "";
+    const bool failed = pull && !pull->succeeded;
+    observed.image = failed ? ImageState::failed : ImageState::absent;
+    observed.image_message = failed ? pull->message : "";
   }
 }
 
@@ -160,6 +182,10 @@ Result<ContainerInfo> DockerRuntime::own_container(const AgentId& agent, const s
 }
 
 Result<std::string> DockerRuntime::carry_out(const op::PullImage& operation, std::stop_token) {
+  if (operation.image.starts_with("sha256:"))
+    return Error{ErrorKind::failed, "the image " + operation.image +
+                                        " is not on the engine any more, and no registry "
+                                        "knows it by this name; update the agent to an image that can be had"};
   CREEL_CHECK(parse_image_reference(operation.image));
   pulls_.start(operation.image);
   return std::string{};
@@ -311,7 +337,7 @@ Result<std::string> DockerRuntime::carry_out(const op::RemoveWorkload& operation
 
 Result<std::string> DockerRuntime::carry_out(const op::RemoveStorage& operation, std::stop_token stop) {
   const std::string name = object_name(operation.agent);
-  CREEL_CHECK(volumes_.close(operation.agent, stop));
+  CREEL_CHECK(volumes_.remove_backup(operation.agent, stop));
   const auto volume = engine_.volume_inspect(name, stop);
   if (!volume && is(volume.error(), ErrorKind::not_found)) return std::string{};
   if (!volume) return volume.error();
@@ -324,6 +350,23 @@ Result<std::string> DockerRuntime::carry_out(const op::RemoveStorage& operation,
 Result<std::string> DockerRuntime::carry_out(const op::ClearStorage& operation, std::stop_token stop) {
   CREEL_CHECK(at_rest(operation.agent, stop));
   CREEL_CHECK(volumes_.clear(operation.agent, operation.image, operation.paths, stop));
+  return std::string{};
+}
+
+Result<std::string> DockerRuntime::carry_out(const op::BackUpStorage& operation, std::stop_token stop) {
+  CREEL_CHECK(at_rest(operation.agent, stop));
+  CREEL_CHECK(volumes_.back_up(operation.agent, operation.image, stop));
+  return std::string{};
+}
+
+Result<std::string> DockerRuntime::carry_out(const op::RestoreStorage& operation, std::stop_token stop) {
+  CREEL_CHECK(at_rest(operation.agent, stop));
+  CREEL_CHECK(volumes_.restore(operation.agent, operation.image, stop));
+  return std::string{};
+}
+
+Result<std::string> DockerRuntime::carry_out(const op::RemoveBackup& operation, std::stop_token stop) {
+  CREEL_CHECK(volumes_.remove_backup(operation.agent, stop));
   return std::string{};
 }
 

@@ -38,6 +38,7 @@ class DockerRuntime : public Runtime {
 
   Capabilities capabilities() const override { return {}; }
   Result<Observed> observe(const AgentId& agent, const std::string& image, std::stop_token stop) override;
+  Result<ObservedImage> observe_image(const std::string& reference, std::stop_token stop) override;
   Result<std::string> apply(const Operation& operation, std::stop_token stop) override;
   Result<void> watch(std::function<void()> on_open, std::function<void(const AgentId&)> on_change,
                      std::stop_token stop) override;
@@ -58,6 +59,9 @@ class DockerRuntime : public Runtime {
   Result<std::string> carry_out(const op::RemoveWorkload& operation, std::stop_token stop);
   Result<std::string> carry_out(const op::RemoveStorage& operation, std::stop_token stop);
   Result<std::string> carry_out(const op::ClearStorage& operation, std::stop_token stop);
+  Result<std::string> carry_out(const op::BackUpStorage& operation, std::stop_token stop);
+  Result<std::string> carry_out(const op::RestoreStorage& operation, std::stop_token stop);
+  Result<std::string> carry_out(const op::RemoveBackup& operation, std::stop_token stop);
 
   // The container of that engine id, if its labels are ours.
   Result<ContainerInfo> own_container(const AgentId& agent, const std::string& runtime_id, std::stop_token stop);
@@ -67,7 +71,7 @@ class DockerRuntime : public Runtime {
   Result<void> deliver(const std::string& runtime_id, const std::string& state_dir,
                        const std::vector<VolumeFile>& files, const std::string* root_owner, std::stop_token stop);
   Result<void> unpause(const ContainerInfo& info, std::stop_token stop);
-  void observe_image(const std::string& image, std::stop_token stop, Observed& observed, std::optional<Error>& error);
+  void look_at_image(const std::string& image, std::stop_token stop, Observed& observed, std::optional<Error>& error);
   Result<void> at_rest(const AgentId& agent, std::stop_token stop);
   bool publishes() const;
 

@@ -351,6 +351,31 @@ Result<void> Engine::archive_put(const std::string& id, const std::string& path,
   return {};
 }
 
+Result<void> Engine::archive_put(const std::string& id, const std::string& path,
+                                 const std::function<Result<void>(const http::Client::Write&)>& produce,
+                                 std::stop_token stop) {
+  const Impl::Call call{.method = "PUT",
+                        .path = container_path(id, "/archive?path=" + encode(path)),
+                        .content_type = "application/x-tar",
+                        .inactivity = impl_->options.write_deadline,
+                        .what = "put files into the container"};
+  CREEL_TRY(const std::string version, impl_->prefix(stop));
+  CREEL_CHECK(impl_->admit(stop));
+  bool made = true;
+  const auto answer = impl_->client.upload(
+      impl_->request(call, version),
+      [&](const http::Client::Write& write) {
+        auto produced = produce(write);
+        made = static_cast<bool>(produced);
+        return produced;
+      },
+      stop);
+  if (made) impl_->account(answer, call.may_time_out);
+  if (!answer) return answer.error();
+  if (!is_success(answer->status)) return engine_error(answer->status, answer->body, call.what);
+  return {};
+}
+
 Result<void> Engine::archive_get(const std::string& id, const std::string& path, BytesSink sink, std::stop_token stop) {
   return impl_->stream({.path = container_path(id, "/archive?path=" + encode(path)),
                         .inactivity = impl_->options.write_deadline,

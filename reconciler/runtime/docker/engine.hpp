@@ -84,6 +84,10 @@ class Engine {
   Result<stats::Usage> container_stats(const std::string& id, std::stop_token stop = {});
   // Unpacks a tar into the folder `path`, with the owners it names. Works on a created container, too.
   Result<void> archive_put(const std::string& id, const std::string& path, std::string tar, std::stop_token stop = {});
+  // The same, of an archive that is made while it is sent; see http::Client::upload.
+  Result<void> archive_put(const std::string& id, const std::string& path,
+                           const std::function<Result<void>(const http::Client::Write&)>& produce,
+                           std::stop_token stop = {});
   // The bytes of a tar of `path`.
   Result<void> archive_get(const std::string& id, const std::string& path, BytesSink sink, std::stop_token stop = {});
   Result<PathStat> archive_stat(const std::string& id, const std::string& path, std::stop_token stop = {});

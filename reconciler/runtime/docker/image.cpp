@@ -70,6 +70,13 @@ Result<ImageReference> parse_image_reference(std::string_view text) {
   return reference;
 }
 
+std::string digest_of(const ImageInfo& image, const std::string& reference) {
+  const auto parsed = parse_image_reference(reference);
+  for (const auto& digest : image.repo_digests)
+    if (parsed && digest.starts_with(parsed->name + "@")) return digest;
+  return "";
+}
+
 Result<void> PullProgress::take_line(std::string_view line) {
   const auto json = nlohmann::json::parse(line, nullptr, false);
   if (!json.is_object()) return {};

@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "controller/core/result.hpp"
+#include "reconciler/runtime/docker/types.hpp"
 
 namespace creel::docker {
 
@@ -23,6 +24,9 @@ struct ImageReference {
 
 // Without tag and digest the tag is "latest". invalid: not a reference.
 Result<ImageReference> parse_image_reference(std::string_view text);
+
+// "repository@sha256:…" of the image, of the repository that `reference` names; "" when it did not come from there.
+std::string digest_of(const ImageInfo& image, const std::string& reference);
 
 // Sums up the engine's pull messages (one JSON object a line) as one line for people.
 class PullProgress {

@@ -19,7 +19,7 @@ void PullPool::start(const std::string& image) {
   std::lock_guard lock{mutex_};
   State& state = states_[image];
   if (state.under_way) return;
-  state = {true, "waiting for its turn"};
+  state = {true, false, "waiting for its turn"};
   queue_.push_back(image);
   changed_.notify_all();
 }
@@ -60,11 +60,7 @@ void PullPool::run(std::stop_token stop) {
       spdlog::warn("{}", result.error().message);
     }
     lock.lock();
-    if (result) {
-      states_.erase(image);
-    } else {
-      states_[image] = {false, result.error().message};
-    }
+    states_[image] = {false, static_cast<bool>(result), result ? "" : result.error().message};
     changed_.notify_all();
   }
 }

@@ -1,7 +1,7 @@
 // PullPool: image pulls in the background, at most a few at a time, one an image however many ask.
 //
 // Threads: every method may be called from any thread and returns at once; the destructor cancels what is under way and
-// joins the threads. A pull that failed is remembered with its reason until the image is asked for again.
+// joins the threads. A pull that ended is remembered, with its reason if it failed, until the image is asked for again.
 #pragma once
 
 #include <condition_variable>
@@ -26,7 +26,8 @@ class PullPool {
   using Pull = std::function<Result<void>(const std::string& image, const Progress&, std::stop_token)>;
 
   struct State {
-    bool under_way = false;  // false: it failed
+    bool under_way = false;
+    bool succeeded = false;  // else, when not under way, it failed
     std::string message;     // progress, or why
   };
 
@@ -37,7 +38,7 @@ class PullPool {
 
   // Joins a pull under way, or begins one.
   void start(const std::string& image);
-  // nullopt: none was asked for, or it succeeded.
+  // nullopt: none was asked for by this process.
   std::optional<State> state(const std::string& image) const;
   // Waits until no pull of the image is under way; false when `stop` was asked for first. For tests and the CLI.
   bool wait(const std::string& image, std::stop_token stop);

@@ -164,7 +164,10 @@ std::optional<std::string> first_file(std::string_view archive) {
 
 Result<void> TarReader::header(const Take& take) {
   const std::string_view b = block_;
-  if (b.find_first_not_of('\0') == std::string_view::npos) return {};  // the end mark
+  if (b.find_first_not_of('\0') == std::string_view::npos) {  // the end mark
+    ended_ = true;
+    return {};
+  }
   const auto size = number_of(b.substr(124, 12));
   const auto mode = number_of(b.substr(100, 8));
   const auto uid = number_of(b.substr(108, 8));

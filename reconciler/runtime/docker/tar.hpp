@@ -56,6 +56,8 @@ class TarReader {
   using Take = std::function<void(const TarEntry&)>;
   // failed: these are no archive's bytes.
   Result<void> push(std::string_view bytes, const Take& take);
+  // The end mark has come: without it there is more that was not sent.
+  bool ended() const { return ended_; }
 
  private:
   Result<void> header(const Take& take);
@@ -65,7 +67,8 @@ class TarReader {
   char record_type_ = 0;      // of what is being read into records_; 0 = nothing
   std::uint64_t record_ = 0;  // bytes of it still to come
   std::uint64_t skip_ = 0;    // bytes of content and padding still to come
-  std::string long_path_;     // said by a record, for the next entry
+  bool ended_ = false;
+  std::string long_path_;  // said by a record, for the next entry
 };
 
 // Name under which file contents arrive; an empty file of that name stays in the volume's root.

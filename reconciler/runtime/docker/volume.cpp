@@ -13,9 +13,11 @@ using nlohmann::json;
 
 namespace {
 
-constexpr const char* kMount = "/creel/agent";
+constexpr const char* kMount = "/creel";
 
-std::string container_name(const AgentId& agent) { return object_name(agent) + "-volume"; }
+std::string container_name(const std::string& volume) { return volume + "-volume"; }
+
+std::string backup_name(const AgentId& agent) { return object_name(agent) + "-backup"; }
 
 bool absent(const Error& error) { return error.kind == ErrorKind::not_found; }
 
@@ -31,8 +33,8 @@ std::optional<std::string> child_of(const std::string& folder, const std::string
 VolumeAccess::VolumeAccess(Engine& engine, std::string controller_id)
     : engine_(engine), controller_(std::move(controller_id)) {}
 
-Result<void> VolumeAccess::close(const AgentId& agent, std::stop_token stop) {
-  const auto info = engine_.container_inspect(container_name(agent), stop);
+Result<void> VolumeAccess::close(const AgentId& agent, const std::string& volume, std::stop_token stop) {
+  const auto info = engine_.container_inspect(container_name(volume), stop);
   if (!info && absent(info.error())) return {};
   if (!info) return info.error();
   if (!is_ours(info->labels, agent, controller_)) return foreign("container", info->name, info->labels);
@@ -41,26 +43,99 @@ Result<void> VolumeAccess::close(const AgentId& agent, std::stop_token stop) {
   return {};
 }
 
-Result<std::string> VolumeAccess::open(const AgentId& agent, const std::string& image, std::stop_token stop) {
-  CREEL_CHECK(close(agent, stop));
-  Labels labels = agent_labels(agent, controller_, 0, "");
-  const json body{{"Image", image},
-                  {"Entrypoint", json::array({"/never-started"})},
-                  {"Cmd", json::array()},
-                  {"User", "65534:65534"},
-                  {"Labels", labels},
-                  {"NetworkDisabled", true},
-                  {"HostConfig",
-                   {{"NetworkMode", "none"},
-                    {"CapDrop", json::array({"ALL"})},
-                    {"SecurityOpt", json::array({"no-new-privileges"})},
-                    {"ReadonlyRootfs", true},
-                    // Nothing of the image is copied into the volume.
-                    {"Mounts", json::array({{{"Type", "volume"},
-                                             {"Source", object_name(agent)},
-                                             {"Target", kMount},
-                                             {"VolumeOptions", {{"NoCopy", true}}}}})}}}};
-  return engine_.container_create(container_name(agent), body, stop);
+Result<std::string> VolumeAccess::open(const AgentId& agent, const std::string& volume, const std::string& image,
+                                       std::stop_token stop) {
+  CREEL_CHECK(close(agent, volume, stop));
+  const json body{
+      {"Image", image},
+      {"Entrypoint", json::array({"/never-started"})},
+      {"Cmd", json::array()},
+      {"User", "65534:65534"},
+      {"Labels", agent_labels(agent, controller_, 0, "")},
+      {"NetworkDisabled", true},
+      {"HostConfig",
+       {{"NetworkMode", "none"},
+        {"CapDrop", json::array({"ALL"})},
+        {"SecurityOpt", json::array({"no-new-privileges"})},
+        {"ReadonlyRootfs", true},
+        // Nothing of the image is copied into the volume.
+        {"Mounts",
+         json::array(
+             {{{"Type", "volume"}, {"Source", volume}, {"Target", kMount}, {"VolumeOptions", {{"NoCopy", true}}}}})}}}};
+  return engine_.container_create(container_name(volume), body, stop);
+}
+
+Result<bool> VolumeAccess::has_volume(const AgentId& agent, const std::string& name, std::stop_token stop) {
+  const auto volume = engine_.volume_inspect(name, stop);
+  if (!volume && absent(volume.error())) return false;
+  if (!volume) return volume.error();
+  if (!is_ours(volume->labels, agent, controller_)) return foreign("volume", name, volume->labels);
+  return true;
+}
+
+Result<void> VolumeAccess::remove_volume(const AgentId& agent, const std::string& name, std::stop_token stop) {
+  CREEL_TRY(const bool there, has_volume(agent, name, stop));
+  if (!there) return {};
+  const auto removed = engine_.volume_remove(name, stop);
+  if (!removed && !absent(removed.error())) return removed.error();
+  return {};
+}
+
+// From the engine and back to it, so that it works wherever the engine is; no more than a buffer of it is ever here.
+// Two containers, because the engine locks one for as long as an archive of it is read. "/.": the archive's names begin
+// below the folder.
+Result<void> VolumeAccess::copy(const AgentId& agent, const std::string& from, const std::string& to,
+                                const std::string& image, std::stop_token stop) {
+  CREEL_TRY(const std::string source, open(agent, from, image, stop));
+  CREEL_TRY(const std::string target, open(agent, to, image, stop));
+  return engine_.archive_put(
+      target, kMount,
+      [&](const http::Client::Write& write) -> Result<void> {
+        // An engine that fails in the middle ends the archive as if that were all.
+        TarReader reader;
+        bool wanted = true;
+        Result<void> read;
+        const auto sink = [&](std::string_view bytes) {
+          read = reader.push(bytes, [](const TarEntry&) {});
+          wanted = read && write(bytes);
+          return wanted;
+        };
+        CREEL_CHECK(engine_.archive_get(source, std::string{kMount} + "/.", sink, stop));
+        if (!read) return read.error();
+        if (wanted && !reader.ended()) return Error{ErrorKind::failed, "the engine sent a part of the volume only"};
+        return {};
+      },
+      stop);
+}
+
+Result<void> VolumeAccess::back_up(const AgentId& agent, const std::string& image, std::stop_token stop) {
+  const std::string own = object_name(agent);
+  CREEL_TRY(const bool there, has_volume(agent, own, stop));
+  if (!there) return Error{ErrorKind::not_found, "there is no volume " + own};
+  CREEL_CHECK(remove_backup(agent, stop));
+  CREEL_CHECK(engine_.volume_create(backup_name(agent), agent_labels(agent, controller_, 0, ""), stop));
+  if (const auto copied = copy(agent, own, backup_name(agent), image, stop); !copied) {
+    (void)remove_backup(agent, {});  // half a copy is worth nothing, and the disk may be full
+    return copied.error();
+  }
+  return close(agent, own, stop);
+}
+
+Result<void> VolumeAccess::restore(const AgentId& agent, const std::string& image, std::stop_token stop) {
+  const std::string own = object_name(agent);
+  CREEL_TRY(const bool there, has_volume(agent, backup_name(agent), stop));
+  if (!there) return Error{ErrorKind::not_found, "there is no volume " + backup_name(agent)};
+  CREEL_CHECK(close(agent, own, stop));
+  CREEL_CHECK(remove_volume(agent, own, stop));
+  CREEL_CHECK(engine_.volume_create(own, agent_labels(agent, controller_, 0, ""), stop));
+  CREEL_CHECK(copy(agent, backup_name(agent), own, image, stop));
+  return close(agent, own, stop);
+}
+
+Result<void> VolumeAccess::remove_backup(const AgentId& agent, std::stop_token stop) {
+  CREEL_CHECK(close(agent, object_name(agent), stop));
+  CREEL_CHECK(close(agent, backup_name(agent), stop));
+  return remove_volume(agent, backup_name(agent), stop);
 }
 
 Result<std::optional<VolumeAccess::Seen>> VolumeAccess::look(const std::string& container, const std::string& path,
@@ -112,12 +187,9 @@ Result<std::vector<std::string>> VolumeAccess::expand(const std::string& contain
 // afterwards all the same.) An archive cut short leaves a file where a folder was: the next try makes it one again.
 Result<void> VolumeAccess::clear(const AgentId& agent, const std::string& image, const std::vector<std::string>& paths,
                                  std::stop_token stop) {
-  const std::string name = object_name(agent);
-  const auto volume = engine_.volume_inspect(name, stop);
-  if (!volume && absent(volume.error())) return {};
-  if (!volume) return volume.error();
-  if (!is_ours(volume->labels, agent, controller_)) return foreign("volume", name, volume->labels);
-  CREEL_TRY(const std::string container, open(agent, image, stop));
+  CREEL_TRY(const bool there, has_volume(agent, object_name(agent), stop));
+  if (!there) return {};
+  CREEL_TRY(const std::string container, open(agent, object_name(agent), image, stop));
   TarWriter tar{std::chrono::duration_cast<std::chrono::seconds>(system_now().time_since_epoch()).count()};
   std::vector<std::string> found;
   for (const auto& pattern : paths) {
@@ -140,7 +212,7 @@ Result<void> VolumeAccess::clear(const AgentId& agent, const std::string& image,
     const bool empty = left && (folder ? left->itself.type == '5' && left->children.empty() : left->itself.size == 0);
     if (!empty) return Error{ErrorKind::failed, "the engine did not empty " + path + " in the agent's volume"};
   }
-  return close(agent, stop);
+  return close(agent, object_name(agent), stop);
 }
 
 }  // namespace creel::docker

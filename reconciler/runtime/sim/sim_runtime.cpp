@@ -34,6 +34,21 @@ void SimRuntime::crash(const AgentId& agent, int exit_code) {
   container.starts += 1;
 }
 
+bool SimRuntime::has_image(const std::string& name) const {
+  return images.contains(name.starts_with("id:") ? name.substr(3) : name);
+}
+
+Result<ObservedImage> SimRuntime::observe_image(const std::string& reference, std::stop_token) {
+  if (fault)
+    if (const SimFault now = fault("observe-image"); now != SimFault::none) return error_of(now);
+  ObservedImage image;
+  image.presence = has_image(reference) ? Presence::present : Presence::absent;
+  image.id = image_id(reference);
+  if (const auto pull = pulls.find(reference); pull != pulls.end()) image.pull = pull->second;
+  if (const auto why = pull_errors.find(reference); why != pull_errors.end()) image.message = why->second;
+  return image;
+}
+
 Result<Observed> SimRuntime::observe(const AgentId& agent, const std::string& image, std::stop_token) {
   if (fault)
     if (const SimFault now = fault("observe"); now != SimFault::none) return error_of(now);
@@ -41,7 +56,8 @@ Result<Observed> SimRuntime::observe(const AgentId& agent, const std::string& im
   observed.at = clock_();
   observed.storage_presence = volumes.contains(agent) ? Presence::present : Presence::absent;
   observed.storage_ours = true;
-  observed.image = images.contains(image) ? ImageState::present : ImageState::absent;
+  observed.image = has_image(image) ? ImageState::present : ImageState::absent;
+  observed.image_id = image.starts_with("id:") ? image : image_id(image);
   if (const auto failed = pull_errors.find(image); failed != pull_errors.end()) {
     observed.image = ImageState::failed;
     observed.image_message = failed->second;
@@ -60,6 +76,7 @@ Result<Observed> SimRuntime::observe(const AgentId& agent, const std::string& im
     workload.exit_code = container.exit_code;
     workload.restart_count = container.restart_count;
     workload.hardening_ok = container.hardening_ok;
+    workload.image_id = container.image_id;
     if (container.state == ContainerState::running) {
       workload.started_at = container.started_at;
       workload.address = agent.str();
@@ -82,12 +99,14 @@ struct SimRuntime::Do {
   void begin(Container& container) {
     container.state = ContainerState::running;
     container.started_at = sim.clock_();
-    container.restart_count = 0;
+    container.restart_count = sim.exiting.contains(container.image_id.substr(3)) ? 5 : 0;
+    if (container.restart_count > 0) container.exit_code = 3;
     container.starts += 1;
   }
 
   Result<std::string> operator()(const op::PullImage& op) {
     sim.pull_errors.erase(op.image);
+    sim.pulls[op.image] = sim.pullable.contains(op.image) ? PullState::succeeded : PullState::failed;
     if (sim.pullable.contains(op.image))
       sim.images.insert(op.image);
     else
@@ -95,7 +114,7 @@ struct SimRuntime::Do {
     return std::string{};
   }
   Result<std::string> operator()(const op::CreateWorkload& op) {
-    if (!sim.images.contains(op.spec.image)) return Error{ErrorKind::not_found, "no such image (simulated)", {}, {}};
+    if (!sim.has_image(op.spec.image)) return Error{ErrorKind::not_found, "no such image (simulated)", {}, {}};
     if (const auto it = sim.containers.find(op.agent); it != sim.containers.end()) {
       if (it->second.owner == sim.controller_ && it->second.spec_hash == op.spec_hash) return it->second.id;
       return Error{ErrorKind::conflict, "the name is taken (simulated)", {}, {}};
@@ -107,6 +126,7 @@ struct SimRuntime::Do {
     container.spec_hash = op.spec_hash;
     container.generation = op.generation;
     container.image = op.spec.image;
+    container.image_id = op.spec.image.starts_with("id:") ? op.spec.image : image_id(op.spec.image);
     const std::string id = container.id;
     sim.containers.emplace(op.agent, std::move(container));
     for (const auto& file : op.files) sim.files[op.agent][file.path] = file.content;
@@ -151,6 +171,27 @@ struct SimRuntime::Do {
       return Error{ErrorKind::conflict, "the volume is in use (simulated)", {}, {}};
     sim.volumes.erase(op.agent);
     sim.files.erase(op.agent);
+    sim.backups.erase(op.agent);
+    return std::string{};
+  }
+  bool in_use(const AgentId& agent) const {
+    const auto it = sim.containers.find(agent);
+    return it != sim.containers.end() && has_process(it->second.state);
+  }
+  Result<std::string> operator()(const op::BackUpStorage& op) {
+    if (in_use(op.agent)) return Error{ErrorKind::conflict, "the volume is in use (simulated)", {}, {}};
+    sim.backups[op.agent] = sim.files[op.agent];
+    return std::string{};
+  }
+  Result<std::string> operator()(const op::RestoreStorage& op) {
+    if (in_use(op.agent)) return Error{ErrorKind::conflict, "the volume is in use (simulated)", {}, {}};
+    if (!sim.backups.contains(op.agent)) return Error{ErrorKind::not_found, "no copy (simulated)", {}, {}};
+    sim.volumes.insert(op.agent);
+    sim.files[op.agent] = sim.backups[op.agent];
+    return std::string{};
+  }
+  Result<std::string> operator()(const op::RemoveBackup& op) {
+    sim.backups.erase(op.agent);
     return std::string{};
   }
 };
@@ -185,6 +226,7 @@ ProbeAnswer SimRuntime::probe(const std::string& address, const Readiness&, std:
   const auto agent = AgentId::parse(address);
   const auto it = agent ? containers.find(*agent) : containers.end();
   if (it == containers.end()) return {std::nullopt, "no answer (simulated)"};
+  if (unready.contains(it->second.image_id.substr(3))) return {false, "never ready (simulated)"};
   if (ready && clock_() - it->second.started_at >= ready_after) return {true, ""};
   return {false, "not ready yet (simulated)"};
 }

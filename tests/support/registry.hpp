@@ -1,0 +1,80 @@
+// A real docker-registry on a port of 127.0.0.1, which engines take as trusted. Tests only.
+#pragma once
+
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <thread>
+#include <tuple>
+
+#include "controller/http/client.hpp"
+
+namespace creel::test {
+
+class LocalRegistry {
+ public:
+  LocalRegistry() = default;
+  LocalRegistry(const LocalRegistry&) = delete;
+  LocalRegistry& operator=(const LocalRegistry&) = delete;
+  ~LocalRegistry() {
+    if (process_ > 0) {
+      kill(process_, SIGTERM);
+      waitpid(process_, nullptr, 0);
+    }
+    if (!dir_.empty()) std::filesystem::remove_all(dir_);
+  }
+
+  // "127.0.0.1:PORT"
+  const std::string& host() const { return host_; }
+
+  // Fails the test when it does not answer.
+  void start(http::Client& client) {
+    const int probe = socket(AF_INET, SOCK_STREAM, 0);
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof address;
+    ASSERT_EQ(0, bind(probe, reinterpret_cast<sockaddr*>(&address), size));
+    getsockname(probe, reinterpret_cast<sockaddr*>(&address), &size);
+    close(probe);
+    host_ = "127.0.0.1:" + std::to_string(ntohs(address.sin_port));
+    char name[] = "/tmp/creel-registry-XXXXXX";
+    ASSERT_NE(mkdtemp(name), nullptr);
+    dir_ = name;
+    std::ofstream{dir_ + "/config.yml"} << "version: 0.1\nlog: {level: error, accesslog: {disabled: true}}\n"
+                                        << "storage: {filesystem: {rootdirectory: " << dir_ << "/data}}\n"
+                                        << "http: {addr: " << host_ << "}\n";
+    process_ = fork();
+    if (process_ == 0) {
+      const std::string config = dir_ + "/config.yml";
+      std::ignore = freopen((dir_ + "/log").c_str(), "w", stderr);
+      execlp("docker-registry", "docker-registry", "serve", config.c_str(), nullptr);
+      _exit(127);
+    }
+    const auto until = std::chrono::steady_clock::now() + std::chrono::seconds{30};
+    for (;;) {
+      http::Request request;
+      request.url = "http://" + host_ + "/v2/";
+      const auto answer = client.send(request);
+      if (answer && answer->status == 200) return;
+      ASSERT_LT(std::chrono::steady_clock::now(), until)
+          << "docker-registry does not start; it is in the list of packages";
+      std::this_thread::sleep_for(std::chrono::milliseconds{20});
+    }
+  }
+
+ private:
+  std::string host_;
+  std::string dir_;
+  pid_t process_ = -1;
+};
+
+}  // namespace creel::test
