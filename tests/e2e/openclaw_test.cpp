@@ -119,6 +119,33 @@ TEST(OpenClaw, FromProvisionToDeleteOnTheRealImage) {
   EXPECT_EQ(creel.call("POST", "/api/chat", key, {{"message", "still there?"}}).status, 200);
   EXPECT_EQ(creel.engine().container(id)["State"]["StartedAt"], started);
 
+  // Another image (of the same content, by another name): a new container, and what was said is still known.
+  const std::string tag = "test-" + creel.controller();
+  ASSERT_EQ(
+      creel.engine()
+          .call("POST", "/images/ghcr.io/openclaw/openclaw:2026.3.13/tag?repo=ghcr.io/openclaw/openclaw&tag=" + tag)
+          .status,
+      201);
+  const std::string container = creel.engine().container(id)["Id"];
+  const Answer updated =
+      creel.call("POST", "/api/instance/" + id + "/update", key, {{"image", "ghcr.io/openclaw/openclaw:" + tag}});
+  EXPECT_EQ(updated.status, 200) << updated.text << creel.log();
+  EXPECT_EQ(updated.json["status"], "running") << updated.text;
+  EXPECT_NE(creel.engine().container(id)["Id"], container);
+  EXPECT_EQ(creel.call("GET", "/api/agents/" + id, key).json["agent"]["image"], "ghcr.io/openclaw/openclaw:" + tag);
+  const Answer known = creel.call("POST", "/api/chat", key, {{"message", "after the update"}});
+  ASSERT_EQ(known.status, 200) << known.text;
+  EXPECT_EQ(known.json["reply"].get<std::string>().find("MODEL(1)"), std::string::npos) << known.text;
+  creel.engine().call("DELETE", "/images/ghcr.io/openclaw/openclaw:" + tag);
+
+  // It forgets: the model is shown the new turn alone.
+  const Answer reset = creel.call("POST", "/api/instance/" + id + "/reset-memory", key);
+  EXPECT_EQ(reset.json["message"], "Memory reset successfully") << reset.text << creel.log();
+  ready();
+  const Answer fresh = creel.call("POST", "/api/chat", key, {{"message", "who am I"}});
+  ASSERT_EQ(fresh.status, 200) << fresh.text;
+  EXPECT_NE(fresh.json["reply"].get<std::string>().find("MODEL(1)"), std::string::npos) << fresh.text;
+
   // Real numbers.
   const Answer stats = creel.until("/api/agents/" + id + "/stats", key, [](const Answer& a) {
     return a.json["stats"]["raw"]["memoryBytes"].is_number() && a.json["stats"]["raw"]["memoryBytes"] > 100'000'000;
