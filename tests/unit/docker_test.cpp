@@ -422,7 +422,9 @@ TEST(PullPool, SharesAPullAndRunsAtMostTwoAtATime) {
   }
   for (const char* image : {"a", "b", "c"}) {
     EXPECT_TRUE(pool.wait(image, {}));
-    EXPECT_FALSE(pool.state(image)) << "a pull that succeeded leaves nothing: the engine has the image";
+    ASSERT_TRUE(pool.state(image));
+    EXPECT_FALSE(pool.state(image)->under_way);
+    EXPECT_TRUE(pool.state(image)->succeeded) << "an update wants to know that it was pulled, and not only is there";
   }
   EXPECT_EQ(pulls, 3);
   EXPECT_EQ(most, 2);
@@ -439,11 +441,12 @@ TEST(PullPool, RemembersAFailureUntilItIsAskedAgain) {
   ASSERT_TRUE(pool.wait("a", {}));
   ASSERT_TRUE(pool.state("a"));
   EXPECT_FALSE(pool.state("a")->under_way);
+  EXPECT_FALSE(pool.state("a")->succeeded);
   EXPECT_EQ(pool.state("a")->message, "no such host");
   works = true;
   pool.start("a");
   ASSERT_TRUE(pool.wait("a", {}));
-  EXPECT_FALSE(pool.state("a"));
+  EXPECT_TRUE(pool.state("a")->succeeded);
 }
 
 TEST(PullPool, CancelsWhatIsUnderWayWhenItEnds) {
