@@ -202,6 +202,49 @@ TEST(Update, IsNotTakenFurtherByAWishThatReplacesItNorDoesThatMakeAContainerOfAn
   EXPECT_EQ(world.running_image(), "id:agent:2");
 }
 
+TEST(Update, ReadsAsTheExplainViewShowsIt) {
+  World world;
+  DesiredAgent desired = world.desired();
+  desired.update_wish = 1;
+  desired.update_image = "agent:2";
+  Observed observed = world.runtime.observe(world.agent, "agent:1", {}).value();
+  observed.ready = true;
+  History history = world.history();
+  const auto text_at = [&](UpdateStep step) {
+    history.update.step = step;
+    return to_string(plan(desired, observed, history, {}, Policy{}, world.now)) + "\n";
+  };
+  history.update.wish = 1;
+  history.update.to.reference = "agent:2";
+  observed.candidate = ObservedImage{Presence::absent, "", "", PullState::none, ""};
+  std::string text = "# to be pulled\n" + text_at(UpdateStep::pulling);
+  history.update.pull_asked = true;
+  observed.candidate = ObservedImage{Presence::absent, "", "", PullState::under_way, "3 of 7 layers, 12.0 of 80.5 MB"};
+  text += "# pulling\n" + text_at(UpdateStep::pulling);
+  history.update.to.pin = "id:agent:2";
+  text += "# pulled\n" + text_at(UpdateStep::backing_up);
+  text += "# copied, the old container still stands\n" + text_at(UpdateStep::trying);
+  history.update.copied = true;
+  history.update.reason = "the agent exits with code 3";
+  text += "# going back\n" + text_at(UpdateStep::rolling_back);
+  desired.state = DesiredState::stopped;
+  text += "# going back, and stopped\n" + text_at(UpdateStep::rolling_back);
+  history.update.copied = false;
+  text += "# going back to no volume\n" + text_at(UpdateStep::rolling_back);
+  history.update.reason.clear();
+  observed.workload.state = ContainerState::exited;
+  text += "# stopped, pulled\n" + text_at(UpdateStep::pulling);
+  desired.state = DesiredState::running;
+  observed.workload.state = ContainerState::running;
+  history.update.backup = true;
+  text += "# ended, its copy not needed any more\n" + text_at(UpdateStep::none);
+  history.update.outcome = UpdateOutcome::committed;
+  history.update.ended_at = world.now;
+  text += "# ended well, its copy kept\n" + text_at(UpdateStep::none);
+  text.pop_back();
+  EXPECT_EQ(text, test::golden("plan_update.txt", text));
+}
+
 // Random wishes, engine faults and deaths of the controller before or after any call; in the end all is as wished.
 class RandomUpdates : public testing::TestWithParam<int> {};
 
