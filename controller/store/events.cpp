@@ -15,6 +15,8 @@ const std::string kOwners =
 // In a statement of its own, so that the events are read later than this: a transaction that ended in between is seen
 // whole, one that begins in between gets ids above all that are there. Rounded as events.at is, which keeps the order.
 Result<Param> oldest_writer(Tx& tx) {
+  // PostgreSQL keeps the activity as first seen until the transaction ends: a second look must see anew.
+  CREEL_TRY([[maybe_unused]] const auto cleared, tx.exec("SELECT pg_stat_clear_snapshot()"));
   CREEL_TRY(const auto rows,
             tx.exec("SELECT min(coalesce(xact_start, '-infinity'))::timestamptz(3) AS since FROM pg_stat_activity "
                     "WHERE datname = current_database() AND backend_xid IS NOT NULL AND pid <> pg_backend_pid()"));

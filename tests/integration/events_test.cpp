@@ -43,6 +43,19 @@ TEST_F(EventsTest, OfASlowTransactionAreNotSkippedByWhoReadsOn) {
   EXPECT_EQ(read_on(after), Messages{});
 }
 
+TEST_F(EventsTest, AreHeldBackAtEveryLookOfOneTransaction) {
+  auto reader = begin();
+  EXPECT_EQ(store::list_events(reader, std::nullopt, 0, 100)->size(), 0u);
+  auto slow = begin();
+  ASSERT_TRUE(store::append_event(slow, event("slow")));
+  auto quick = begin();
+  ASSERT_TRUE(store::append_event(quick, event("quick")));
+  ASSERT_TRUE(quick.commit());
+  EXPECT_EQ(store::list_events(reader, std::nullopt, 0, 100)->size(), 0u);
+  ASSERT_TRUE(slow.commit());
+  EXPECT_EQ(store::list_events(reader, std::nullopt, 0, 100)->size(), 2u);
+}
+
 TEST_F(EventsTest, AreNotHeldBackByATransactionThatOnlyReadsOrWasRolledBack) {
   std::int64_t after = 0;
   auto reader = begin();
