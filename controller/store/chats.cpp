@@ -29,6 +29,25 @@ Result<std::optional<ChatSession>> first_session(const Rows& rows) {
   return std::optional{session_of(rows[0])};
 }
 
+// `which` chooses among users' messages m that the transcript shows, too.
+Result<void> link_lost_replies(Tx& tx, const std::string& which, const std::vector<Param>& params) {
+  return run(tx,
+             "WITH lost AS (SELECT m.id, m.session_id, m.at, (SELECT min(n.at) FROM messages n "
+             "WHERE n.session_id = m.session_id AND n.sender = 'user' AND (n.at, n.id) > (m.at, m.id)) AS until "
+             "FROM messages m WHERE m.sender = 'user' AND m.platform = 'api' AND m.external_id IS NOT NULL "
+             "AND NOT EXISTS (SELECT 1 FROM messages r WHERE r.reply_to = m.id) AND " +
+                 which +
+                 "), found AS (SELECT lost.id, (SELECT r.id FROM messages r "
+                 "WHERE r.session_id = lost.session_id AND r.sender = 'agent' AND r.reply_to IS NULL "
+                 "AND r.external_id IS NOT NULL AND r.at >= lost.at - interval '2 s' AND (lost.until IS NULL OR r.at < "
+                 "lost.until) "
+                 "ORDER BY r.at DESC, r.id DESC LIMIT 1) AS reply FROM lost), "
+                 "linked AS (UPDATE messages r SET reply_to = found.id FROM found WHERE r.id = found.reply RETURNING "
+                 "found.id) "
+                 "UPDATE messages m SET error = NULL, pending_until = NULL FROM linked WHERE m.id = linked.id",
+             params);
+}
+
 }  // namespace
 
 Result<std::int64_t> send_message(Tx& tx, const Message& message, milliseconds hold) {
@@ -78,10 +97,16 @@ Result<bool> answer_message(Tx& tx, std::int64_t id, const std::string& reply, T
 }
 
 Result<std::int64_t> fail_lost_messages(Tx& tx, const std::string& error) {
+  CREEL_CHECK(link_lost_replies(tx, "m.pending_until < clock_timestamp()", {}));
   CREEL_TRY(const auto rows, tx.exec("UPDATE messages SET pending_until = NULL, error = $1 "
                                      "WHERE pending_until < clock_timestamp()",
                                      {error}));
   return rows.affected();
+}
+
+Result<void> find_lost_replies(Tx& tx, const std::string& session_id) {
+  return link_lost_replies(tx, "m.session_id = $1 AND m.error IS NOT NULL AND NOT m." + std::string{kFailedByModel},
+                           {session_id});
 }
 
 Result<ChatSession> new_session(Tx& tx, const AgentId& agent, const std::string& platform, TimePoint now) {

@@ -21,8 +21,11 @@ Result<void> hold_messages(Tx& tx, const std::vector<std::int64_t>& ids, millise
 // Stores the agent's reply, once however often it is called; `response_ms` is counted from the message. A reply that
 // the agent's transcript has shown already is taken for this one. False: there is no such message any more.
 Result<bool> answer_message(Tx& tx, std::int64_t id, const std::string& reply, TimePoint at);
-// Fails what is pending beyond its time, with that error; how many that were.
+// Fails what is pending beyond its time, with that error, unless the agent's transcript shows a reply; how many failed.
 Result<std::int64_t> fail_lost_messages(Tx& tx, const std::string& error);
+// Messages of the session that failed on their way, though the agent's transcript (transcripts.hpp) shows a reply: the
+// last thing the agent said before the user spoke again. A turn that its model failed stays failed.
+Result<void> find_lost_replies(Tx& tx, const std::string& session_id);
 
 // A session of its own: its key is its id.
 Result<ChatSession> new_session(Tx& tx, const AgentId& agent, const std::string& platform, TimePoint now);

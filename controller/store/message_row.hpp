@@ -5,6 +5,9 @@
 
 namespace creel::store {
 
+// A condition on messages: the agent itself failed at it, as the gateways' adapters tell (controller/gateway/).
+constexpr const char* kFailedByModel = "error LIKE 'The agent''s model failed%'";
+
 // A row with every column of chat_sessions.
 ChatSession session_of(const Rows::Row& row);
 // A row with every column of messages.

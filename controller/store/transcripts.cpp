@@ -2,7 +2,8 @@
 
 #include <set>
 
-#include "controller/store/messages.hpp"
+#include "controller/store/chats.hpp"
+#include "controller/store/message_row.hpp"
 #include "controller/store/text.hpp"
 
 namespace creel::store {
@@ -12,8 +13,6 @@ namespace {
 // was stored, a reply is stored after it was written down. The clocks of agent and controller may differ a little.
 constexpr std::chrono::minutes kWait{20};
 constexpr std::chrono::minutes kSkew{1};
-// What the collector writes when an agent's turn failed.
-constexpr const char* kModelError = "The agent''s model failed%";
 
 std::string array_of(const std::vector<HeardMessage>& messages) {
   std::string text = "{";
@@ -73,10 +72,11 @@ Result<bool> part_of_reply(Tx& tx, const std::string& session, const HeardMessag
 Result<void> settle_error(Tx& tx, const AgentId& agent, const HeardMessage& user) {
   // What a chat route has found out for itself stays, and so does what it has yet to find out.
   const std::string sql =
-      user.error ? "UPDATE messages SET error = $3 WHERE agent_id = $1 AND external_id = $2 AND error IS NULL AND pending_until IS NULL"
-                 : std::string{"UPDATE messages SET error = NULL WHERE agent_id = $1 AND external_id = $2 AND $3 = '' "
-                               "AND error LIKE '"} +
-                       kModelError + "'";
+      user.error
+          ? "UPDATE messages SET error = $3 WHERE agent_id = $1 AND external_id = $2 AND error IS NULL AND "
+            "pending_until IS NULL"
+          : std::string{"UPDATE messages SET error = NULL WHERE agent_id = $1 AND external_id = $2 AND $3 = '' AND "} +
+                kFailedByModel;
   CREEL_TRY([[maybe_unused]] const auto rows,
             tx.exec(sql, {agent, user.external_id, repair_text(user.error.value_or(""))}));
   return {};
@@ -142,6 +142,7 @@ Result<std::size_t> keep_transcript(Tx& tx, const Transcript& transcript, TimePo
       }
       if (!heard.from_agent) CREEL_CHECK(settle_error(tx, transcript.agent, heard));
     }
+    if (kept > 0) CREEL_CHECK(find_lost_replies(tx, session));
   }
   CREEL_TRY([[maybe_unused]] const auto marked,
             tx.exec("INSERT INTO transcripts (agent_id, key, read_to) VALUES ($1, lower($2), $3) "

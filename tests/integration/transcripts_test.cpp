@@ -8,6 +8,7 @@
 
 #include "controller/http/client.hpp"
 #include "controller/store/agent_secrets.hpp"
+#include "controller/store/chats.hpp"
 #include "controller/store/messages.hpp"
 #include "controller/transcripts/collector.hpp"
 #include "tests/integration/pg_fixture.hpp"
@@ -65,6 +66,53 @@ class TranscriptsTest : public PgTest {
 
   AgentId agent_;
 };
+
+TEST_F(TranscriptsTest, AReplyThatNobodyWaitedForEndsTheFailureOfItsMessage) {
+  const auto asked = stored(false, "count to two", kNoon);
+  run("UPDATE messages SET error = 'the connection broke' WHERE id = $1", {asked});
+  const auto next = stored(false, "and now?", kNoon + seconds{60});
+  run("UPDATE messages SET error = 'unreachable' WHERE id = $1", {next});
+  keep(transcript({{"t_1", false, "count to two", kNoon, {}, {}},
+                   {"t_2", true, "I count.", kNoon + seconds{1}, {}, 1000},
+                   {"t_3", true, "one, two", kNoon + seconds{2}, {}, 2000}}));
+  auto tx = begin();
+  const auto exchanges = store::list_exchanges(tx, agent_, "topic:x", 10, 0).value();
+  ASSERT_EQ(exchanges.size(), 2u);
+  EXPECT_EQ(exchanges[1].reply, "one, two");
+  EXPECT_EQ(exchanges[1].response_ms, 2000);
+  EXPECT_FALSE(exchanges[1].message.error);
+  EXPECT_FALSE(exchanges[0].reply);
+  EXPECT_EQ(exchanges[0].message.error, "unreachable") << "what never reached the agent has no reply";
+}
+
+TEST_F(TranscriptsTest, AReplyIsFoundOnceTheWaitOfADeadControllerIsOver) {
+  const auto asked = stored(false, "hello", kNoon);
+  run("UPDATE messages SET pending_until = clock_timestamp() + interval '1 hour' WHERE id = $1", {asked});
+  keep(transcript({{"t_1", false, "hello", kNoon, {}, {}}, {"t_2", true, "hi", kNoon + seconds{1}, {}, 1000}}));
+  const auto lost = [this] {
+    auto tx = begin();
+    const auto failed = store::fail_lost_messages(tx, "left behind");
+    EXPECT_TRUE(tx.commit());
+    return failed.value();
+  };
+  EXPECT_EQ(lost(), 0);
+  EXPECT_TRUE(messages()[0].pending_until) << "somebody may still wait for the whole reply";
+  run("UPDATE messages SET pending_until = clock_timestamp() - interval '1 s' WHERE id = $1", {asked});
+  EXPECT_EQ(lost(), 0);
+  auto tx = begin();
+  const auto exchanges = store::list_exchanges(tx, agent_, "topic:x", 10, 0).value();
+  EXPECT_EQ(exchanges[0].reply, "hi");
+  EXPECT_FALSE(exchanges[0].message.error);
+}
+
+TEST_F(TranscriptsTest, ATurnThatTheModelFailedStaysFailed) {
+  keep(transcript({{"t_1", false, "hello", kNoon, "The agent's model failed: 401", {}},
+                   {"t_2", true, "sorry", kNoon + seconds{1}, {}, {}}}));
+  auto tx = begin();
+  const auto exchanges = store::list_exchanges(tx, agent_, "topic:x", 10, 0).value();
+  EXPECT_FALSE(exchanges[0].reply);
+  EXPECT_EQ(exchanges[0].message.error, "The agent's model failed: 401");
+}
 
 TEST_F(TranscriptsTest, StoresWhatIsNewOnce) {
   const auto heard =
