@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "controller/core/agent_json.hpp"
+#include "controller/core/image_reference.hpp"
 #include "controller/core/template.hpp"
 
 namespace creel::api {
@@ -22,7 +23,7 @@ std::string started_at(const store::AgentRow& row) {
 std::string version_of(const store::AgentRow& row) {
   const std::string& image = row.status.image;
   if (image.empty() || image == row.spec.image) return row.version;
-  const auto name = image_name(image);
+  const auto name = parse_image_reference(image);
   return name && !name->tag.empty() ? name->tag : row.version;
 }
 

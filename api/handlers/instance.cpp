@@ -10,6 +10,7 @@
 #include "api/handlers/support.hpp"
 #include "api/handlers/whatsapp.hpp"
 #include "api/view.hpp"
+#include "controller/core/image_reference.hpp"
 #include "controller/store/agents.hpp"
 #include "controller/store/chats.hpp"
 
@@ -202,9 +203,10 @@ Result<std::string> image_to_take(const store::AgentRow& row, const std::optiona
                  {},
                  "TEMPLATE_MISSING"};
   if (!asked) return tmpl->image;
-  CREEL_TRY(const ImageName name, image_name(*asked));
+  const auto name = parse_fixed_image(*asked);
+  if (!name) return invalid("image", "The field image " + name.error().message + "; write for example repository:tag");
   const auto& allowed = tmpl->image_allowlist;
-  if (std::find(allowed.begin(), allowed.end(), name.repository) == allowed.end()) {
+  if (std::find(allowed.begin(), allowed.end(), name->repository) == allowed.end()) {
     std::string known;
     for (const auto& repository : allowed) known += (known.empty() ? "" : ", ") + repository;
     return invalid("image", "The field image must name an image of " + known);

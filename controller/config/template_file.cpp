@@ -9,6 +9,7 @@
 
 #include "controller/config/config.hpp"
 #include "controller/config/yaml.hpp"
+#include "controller/core/image_reference.hpp"
 
 namespace creel::config {
 namespace {
@@ -18,6 +19,7 @@ namespace fs = std::filesystem;
 // The kinds that gateway/ has an adapter for; a test holds the two equal.
 constexpr std::string_view kGateways[] = {"openclaw", "reference"};
 constexpr std::size_t kMaxPath = 200;
+constexpr const char* kImageExample = "; write for example ghcr.io/openclaw/openclaw:2026.3.13";
 
 bool characters(std::string_view text, std::string_view more) {
   return !text.empty() && std::all_of(text.begin(), text.end(), [&](char c) {
@@ -50,22 +52,6 @@ bool clean_absolute(std::string_view path) {
 
 bool inside(const std::string& path, const std::string& folder) {
   return path == folder || path.starts_with(folder + "/");
-}
-
-// "" when the reference is fine, else what is wrong with it.
-std::string image_problem(const std::string& reference) {
-  if (reference.size() > 255 || !characters(reference, "._:/@-") || !characters(reference.substr(0, 1), "")) {
-    return "is not an image reference; write for example ghcr.io/openclaw/openclaw:2026.3.13";
-  }
-  const std::string repository = image_repository(reference);
-  if (std::any_of(repository.begin(), repository.end(), [](char c) { return c >= 'A' && c <= 'Z'; }))
-    return "has capital letters in its repository; use small ones";
-  if (const auto at = reference.find('@'); at != std::string::npos) {
-    const std::string digest = reference.substr(at + 1);
-    return digest.size() == 71 && digest.starts_with("sha256:") ? ""
-                                                                : "has a digest that is not sha256:<64 hex digits>";
-  }
-  return image_tag(reference).empty() ? "names no tag; add one, such as :1, so that it stays the same image" : "";
 }
 
 // --- placeholders ---------------------------------------------------------------------------------------------------
@@ -375,10 +361,11 @@ Template read_template(const fs::path& folder) {
        "config",      "files",      "memory"}};
   tmpl.description = fields.text("description");
   tmpl.image = fields.required_text("image");
-  if (const auto problem = image_problem(tmpl.image); !problem.empty()) fields.refuse("image", problem);
-  tmpl.version = fields.text("version", image_tag(tmpl.image));
+  const auto image = parse_fixed_image(tmpl.image);
+  if (!image) fields.refuse("image", image.error().message + kImageExample);
+  tmpl.version = fields.text("version", image->tag);
   tmpl.image_allowlist = fields.texts("image_allowlist");
-  if (tmpl.image_allowlist.empty()) tmpl.image_allowlist.push_back(image_repository(tmpl.image));
+  if (tmpl.image_allowlist.empty()) tmpl.image_allowlist.push_back(image->repository);
   tmpl.gateway = fields.required_text("gateway");
   if (std::find(std::begin(kGateways), std::end(kGateways), tmpl.gateway) == std::end(kGateways)) {
     fields.refuse("gateway", "\"" + tmpl.gateway +
@@ -451,19 +438,6 @@ SubscriptionPlan read_plan(const YamlFile& file, const YAML::Node& node, int ran
 }
 
 }  // namespace
-
-std::string image_repository(const std::string& reference) {
-  const std::string name = reference.substr(0, reference.find('@'));
-  const auto slash = name.rfind('/');
-  // A colon before the last slash belongs to the registry's port.
-  return name.substr(0, name.find(':', slash == std::string::npos ? 0 : slash));
-}
-
-std::string image_tag(const std::string& reference) {
-  const std::string name = reference.substr(0, reference.find('@'));
-  const std::string repository = image_repository(reference);
-  return name.size() > repository.size() ? name.substr(repository.size() + 1) : std::string{};
-}
 
 Result<Template> load_template(const std::string& folder) {
   return guarded([&]() -> Result<Template> {
@@ -543,13 +517,15 @@ Result<Catalog> load_catalog(const Config& config) {
   CREEL_TRY(auto plans, load_plans(plans_file));
   for (auto& tmpl : templates) {
     if (tmpl.name == "openclaw" && !config.openclaw_image.empty()) {
-      if (const auto problem = image_problem(config.openclaw_image); !problem.empty()) {
-        return invalid("OPENCLAW_IMAGE", "OPENCLAW_IMAGE: \"" + config.openclaw_image + "\" " + problem);
+      const auto image = parse_fixed_image(config.openclaw_image);
+      if (!image) {
+        return invalid("OPENCLAW_IMAGE",
+                       "OPENCLAW_IMAGE: \"" + config.openclaw_image + "\" " + image.error().message + kImageExample);
       }
       tmpl.image = config.openclaw_image;
       // The tag is all that is known of the software in it.
-      tmpl.version = image_tag(tmpl.image);
-      tmpl.image_allowlist.push_back(image_repository(tmpl.image));
+      tmpl.version = image->tag;
+      tmpl.image_allowlist.push_back(image->repository);
     }
     if (!config.image_allowlist.empty()) tmpl.image_allowlist = config.image_allowlist;
   }

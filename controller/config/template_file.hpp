@@ -34,10 +34,5 @@ struct Catalog {
 };
 Result<Catalog> load_catalog(const Config& config);
 
-// "ghcr.io/openclaw/openclaw" of "ghcr.io/openclaw/openclaw:2026.3.13@sha256:…".
-std::string image_repository(const std::string& reference);
-// "2026.3.13" of the same; "" when it names none.
-std::string image_tag(const std::string& reference);
-
 }  // namespace config
 }  // namespace creel

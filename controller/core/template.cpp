@@ -322,41 +322,6 @@ bool valid_model(std::string_view model) {
   return slash != std::string_view::npos && slash > 0 && slash + 1 < model.size();
 }
 
-Result<ImageName> image_name(std::string_view reference) {
-  const auto refuse = [](const char* why) {
-    return invalid("image", std::string{"The field image "} + why + "; write for example repository:tag");
-  };
-  const auto plain = [](std::string_view text, std::string_view more) {
-    return !text.empty() && std::all_of(text.begin(), text.end(), [&](char c) {
-      return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || more.find(c) != std::string_view::npos;
-    });
-  };
-  if (reference.size() > 255) return refuse("has more than 255 characters");
-  ImageName name;
-  std::string_view rest = reference;
-  if (const auto at = rest.find('@'); at != std::string_view::npos) {
-    name.digest = rest.substr(at + 1);
-    if (name.digest.size() != 71 || !name.digest.starts_with("sha256:") ||
-        name.digest.find_first_not_of("0123456789abcdef", 7) != std::string::npos)
-      return refuse("has a digest that is not sha256:<64 hex digits>");
-    rest = rest.substr(0, at);
-  }
-  const auto slash = rest.rfind('/');
-  // A colon before the last slash belongs to the registry's port.
-  if (const auto colon = rest.rfind(':');
-      colon != std::string_view::npos && (slash == std::string_view::npos || colon > slash)) {
-    name.tag = rest.substr(colon + 1);
-    if (!plain(name.tag, "ABCDEFGHIJKLMNOPQRSTUVWXYZ._-") || name.tag.size() > 128)
-      return refuse("has a malformed tag");
-    rest = rest.substr(0, colon);
-  }
-  name.repository = rest;
-  if (!plain(name.repository, "._-/:") || rest.front() == '/' || rest.back() == '/')
-    return refuse("is not an image reference");
-  if (name.tag.empty() && name.digest.empty()) return refuse("names neither tag nor digest");
-  return name;
-}
-
 const Template* TemplateSet::find(std::string_view name) const {
   const auto found =
       std::find_if(templates_.begin(), templates_.end(), [&](const Template& t) { return t.name == name; });

@@ -96,15 +96,6 @@ Result<Rendered> render(const Template& tmpl, const RenderInput& input);
 // The documented words (claude-opus-4-6, gpt-4, custom), or any provider/model id of [A-Za-z0-9._:/-]{1,128}.
 bool valid_model(std::string_view model);
 
-// An image reference in parts: "registry:5000/team/name:tag@sha256:<64 hex>".
-struct ImageName {
-  std::string repository;  // "registry:5000/team/name"
-  std::string tag;
-  std::string digest;  // "sha256:…"
-};
-// invalid (field "image"): it is none, or has neither tag nor digest.
-Result<ImageName> image_name(std::string_view reference);
-
 class TemplateSet {
  public:
   explicit TemplateSet(std::vector<Template> templates) : templates_(std::move(templates)) {}

@@ -35,6 +35,7 @@ struct Request {
   std::string method = "GET";
   std::string url;          // "http://host:port/path?query"; host is nominal with a unix_socket
   std::string unix_socket;  // path; "": TCP
+  std::string peer;         // how errors name the other side; "": by its address
   std::optional<Tls> tls;
   Headers headers;
   std::string body;
@@ -62,7 +63,7 @@ class Client {
   Client& operator=(const Client&) = delete;
 
   // Errors: timeout (deadline or inactivity: outcome unknown), unavailable (no connection; the message names the
-  // address), cancelled (stop asked for, or the client is being destroyed), too large -> failed. Any HTTP status is a
+  // peer), cancelled (stop asked for, or the client is being destroyed), too large -> failed. Any HTTP status is a
   // success here.
   Result<Response> send(Request request, std::stop_token stop = {});
 

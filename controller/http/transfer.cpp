@@ -196,7 +196,7 @@ std::string Transfer::address() const {
 }
 
 Result<Response> Transfer::outcome(CURLcode code) {
-  const std::string where = address();
+  const std::string where = request.peer.empty() ? address() : request.peer;
   if (stream) {
     std::lock_guard lock{stream->mutex};
     if (stream->sink_ended) return std::move(response);

@@ -288,36 +288,7 @@ TEST(LogDecoder, ReplacesWhatIsNotUtf8) {
   EXPECT_EQ(to_valid_utf8("\xF4\x90\x80\x80"), bad + bad + bad + bad) << "beyond Unicode";
 }
 
-// --- images ---
-
-TEST(ImageReference, IsTakenApart) {
-  const std::string digest = "sha256:" + std::string(64, 'a');
-  const std::vector<std::pair<std::string, ImageReference>> good{
-      {"busybox", {"busybox", "latest", ""}},
-      {"busybox:1.36", {"busybox", "1.36", ""}},
-      {"library/busybox:1", {"library/busybox", "1", ""}},
-      {"localhost:5000/a/b", {"localhost:5000/a/b", "latest", ""}},
-      {"127.0.0.1:5000/a:v1", {"127.0.0.1:5000/a", "v1", ""}},
-      {"ghcr.io/openclaw/openclaw:2026.3.13", {"ghcr.io/openclaw/openclaw", "2026.3.13", ""}},
-      {"a/b@" + digest, {"a/b", "", digest}},
-      {"host:1/a/b:tag@" + digest, {"host:1/a/b", "tag", digest}},
-  };
-  for (const auto& [text, expected] : good) {
-    const auto parsed = parse_image_reference(text);
-    ASSERT_TRUE(parsed) << text;
-    EXPECT_EQ(*parsed, expected) << text;
-    EXPECT_NE(parsed->version(), "") << "an empty one would pull every tag";
-  }
-  EXPECT_EQ(parse_image_reference("a:t@" + digest)->version(), digest);
-}
-
-TEST(ImageReference, RefusesWhatIsNone) {
-  for (const char* text : {"", ":", "a:", ":tag", "/a", "a/", "a//b", "A/B", "a b", "a:b c", "a@", "a@sha256:12",
-                           "a?x=1", "a#b", "a@sha256:zz", "a:.x", "a:-x", "../../etc?"}) {
-    EXPECT_FALSE(parse_image_reference(text)) << text;
-  }
-  EXPECT_FALSE(parse_image_reference(std::string(300, 'a')));
-}
+// --- pulls ---
 
 TEST(PullProgress, SumsUpARecordedPull) {
   PullProgress progress;

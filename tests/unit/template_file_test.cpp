@@ -391,14 +391,5 @@ TEST_F(TemplateFile, TakesEveryGatewayThereIsAnAdapterFor) {
   }
 }
 
-TEST(ImageReference, IsTakenApart) {
-  EXPECT_EQ(image_repository("ghcr.io/a/b:1@sha256:x"), "ghcr.io/a/b");
-  EXPECT_EQ(image_tag("ghcr.io/a/b:1@sha256:x"), "1");
-  EXPECT_EQ(image_repository("localhost:5000/b"), "localhost:5000/b");
-  EXPECT_EQ(image_tag("localhost:5000/b"), "");
-  EXPECT_EQ(image_repository("b:2"), "b");
-  EXPECT_EQ(image_tag("b:2"), "2");
-}
-
 }  // namespace
 }  // namespace creel::config

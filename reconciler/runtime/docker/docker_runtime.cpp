@@ -186,7 +186,7 @@ Result<std::string> DockerRuntime::carry_out(const op::PullImage& operation, std
     return Error{ErrorKind::failed, "the image " + operation.image +
                                         " is not on the engine any more, and no registry "
                                         "knows it by this name; update the agent to an image that can be had"};
-  CREEL_CHECK(parse_image_reference(operation.image));
+  CREEL_CHECK(pullable(operation.image));
   pulls_.start(operation.image);
   return std::string{};
 }

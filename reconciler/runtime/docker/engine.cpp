@@ -61,6 +61,7 @@ struct Engine::Impl {
     request.method = call.method;
     request.url = base + prefix + call.path;
     request.unix_socket = unix_socket;
+    request.peer = "the Docker engine";  // owners of agents read these errors, and are not told where it is
     request.tls = tls;
     if (!call.content_type.empty()) request.headers.emplace_back("Content-Type", call.content_type);
     request.body = call.body;
@@ -96,7 +97,7 @@ struct Engine::Impl {
       case Breaker::Verdict::go:
         return {};
       case Breaker::Verdict::refuse:
-        return Error{ErrorKind::unavailable, "the Docker engine does not answer: " + breaker.reason()};
+        return Error{ErrorKind::unavailable, breaker.reason()};
       case Breaker::Verdict::probe:
         break;
     }
@@ -452,14 +453,14 @@ Result<void> Engine::network_remove(const std::string& id, std::stop_token stop)
 // The reference is part of the path: its slashes and colons stay as they are, the rest was checked by the parser.
 Result<ImageInfo> Engine::image_inspect(const std::string& reference, std::stop_token stop) {
   // An image id is no reference, but a good name of an image.
-  if (!reference.starts_with("sha256:")) CREEL_CHECK(parse_image_reference(reference));
+  if (!reference.starts_with("sha256:")) CREEL_CHECK(pullable(reference));
   CREEL_TRY(const auto answer, impl_->get("/images/" + reference + "/json", "inspect the image " + reference, stop));
   return read_image(answer.body);
 }
 
 Result<void> Engine::image_pull(const std::string& reference, std::function<void(const std::string&)> progress,
                                 std::stop_token stop) {
-  CREEL_TRY(const ImageReference image, parse_image_reference(reference));
+  CREEL_TRY(const ImageReference image, pullable(reference));
   PullProgress state;
   LineSplitter lines;
   std::string shown;
@@ -471,7 +472,7 @@ Result<void> Engine::image_pull(const std::string& reference, std::function<void
   };
   CREEL_CHECK(impl_->stream(
       {.method = "POST",
-       .path = "/images/create?fromImage=" + encode(image.name) + "&tag=" + encode(image.version()),
+       .path = "/images/create?fromImage=" + encode(image.repository) + "&tag=" + encode(image.version()),
        .inactivity = impl_->options.pull_inactivity,
        .what = "pull the image " + reference,
        .may_time_out = true},
@@ -488,7 +489,7 @@ Result<void> Engine::image_pull(const std::string& reference, std::function<void
 }
 
 Result<void> Engine::image_remove(const std::string& reference, std::stop_token stop) {
-  if (!reference.starts_with("sha256:")) CREEL_CHECK(parse_image_reference(reference));
+  if (!reference.starts_with("sha256:")) CREEL_CHECK(pullable(reference));
   return impl_->change("DELETE", "/images/" + reference, "remove the image " + reference, stop);
 }
 

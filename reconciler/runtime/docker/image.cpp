@@ -1,32 +1,11 @@
 #include "reconciler/runtime/docker/image.hpp"
 
-#include <algorithm>
-#include <cctype>
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
 namespace creel::docker {
 
 namespace {
-
-bool is_lower_hex(std::string_view text) {
-  return std::all_of(text.begin(), text.end(), [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); });
-}
-
-bool plain_name(std::string_view name) {
-  if (name.empty() || name.size() > 255 || name.front() == '/' || name.back() == '/') return false;
-  if (name.find("//") != std::string_view::npos) return false;
-  return std::all_of(name.begin(), name.end(), [](char c) {
-    return std::isalnum(static_cast<unsigned char>(c)) || c == '.' || c == '_' || c == '-' || c == '/' || c == ':';
-  });
-}
-
-bool plain_tag(std::string_view tag) {
-  if (tag.empty() || tag.size() > 128 || tag.front() == '.' || tag.front() == '-') return false;
-  return std::all_of(tag.begin(), tag.end(), [](char c) {
-    return std::isalnum(static_cast<unsigned char>(c)) || c == '.' || c == '_' || c == '-';
-  });
-}
 
 std::string megabytes(std::int64_t bytes) {
   char text[32];
@@ -36,44 +15,17 @@ std::string megabytes(std::int64_t bytes) {
 
 }  // namespace
 
-Result<ImageReference> parse_image_reference(std::string_view text) {
-  const auto refuse = [&](const char* why) {
-    return invalid("image", "image \"" + std::string{text.substr(0, 300)} + "\" " + why);
-  };
-  ImageReference reference;
-  std::string_view rest = text;
-  if (const auto at = rest.find('@'); at != std::string_view::npos) {
-    const std::string_view digest = rest.substr(at + 1);
-    if (!digest.starts_with("sha256:") || digest.size() != 71 || !is_lower_hex(digest.substr(7))) {
-      return refuse("has a digest that is not sha256:<64 hex digits>");
-    }
-    reference.digest = digest;
-    rest = rest.substr(0, at);
-  }
-  // A colon after the last slash begins the tag; one before it is a registry's port.
-  const auto slash = rest.rfind('/');
-  const auto colon = rest.rfind(':');
-  if (colon != std::string_view::npos && (slash == std::string_view::npos || colon > slash)) {
-    reference.tag = rest.substr(colon + 1);
-    rest = rest.substr(0, colon);
-    if (!plain_tag(reference.tag)) return refuse("has a malformed tag");
-  } else if (reference.digest.empty()) {
-    reference.tag = "latest";
-  }
-  if (!plain_name(rest)) return refuse("has a malformed name");
-  const auto name_start = rest.rfind('/') == std::string_view::npos ? 0 : rest.rfind('/') + 1;
-  if (std::any_of(rest.begin() + static_cast<std::ptrdiff_t>(name_start), rest.end(),
-                  [](char c) { return std::isupper(static_cast<unsigned char>(c)); })) {
-    return refuse("has upper-case letters in its name");
-  }
-  reference.name = rest;
-  return reference;
+Result<ImageReference> pullable(const std::string& reference) {
+  auto parsed = parse_image_reference(reference);
+  if (!parsed)
+    return invalid("image", "image \"" + std::string{reference, 0, 300} + "\" " + std::move(parsed).error().message);
+  return parsed;
 }
 
 std::string digest_of(const ImageInfo& image, const std::string& reference) {
   const auto parsed = parse_image_reference(reference);
   for (const auto& digest : image.repo_digests)
-    if (parsed && digest.starts_with(parsed->name + "@")) return digest;
+    if (parsed && digest.starts_with(parsed->repository + "@")) return digest;
   return "";
 }
 

@@ -1,4 +1,4 @@
-// Image references and the progress of a pull. Pure.
+// What the engine says of images and of pulls. Pure.
 #pragma once
 
 #include <cstdint>
@@ -6,24 +6,14 @@
 #include <string>
 #include <string_view>
 
+#include "controller/core/image_reference.hpp"
 #include "controller/core/result.hpp"
 #include "reconciler/runtime/docker/types.hpp"
 
 namespace creel::docker {
 
-// "registry:5000/team/name:tag@sha256:..." in parts. `name` keeps the registry, so that the engine expands it itself.
-struct ImageReference {
-  std::string name;    // "registry:5000/team/name"
-  std::string tag;     // "" when a digest alone was given
-  std::string digest;  // "sha256:<64 hex>" or ""
-  // What the pull endpoint takes as its `tag`: the digest if there is one. Never "", which would mean every tag there
-  // is.
-  const std::string& version() const { return digest.empty() ? tag : digest; }
-  bool operator==(const ImageReference&) const = default;
-};
-
-// Without tag and digest the tag is "latest". invalid: not a reference.
-Result<ImageReference> parse_image_reference(std::string_view text);
+// What may be asked of the engine; invalid: the message names the reference.
+Result<ImageReference> pullable(const std::string& reference);
 
 // "repository@sha256:…" of the image, of the repository that `reference` names; "" when it did not come from there.
 std::string digest_of(const ImageInfo& image, const std::string& reference);
