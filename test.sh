@@ -76,6 +76,4 @@ fi
 
 # Last, so that its closing lines are the run's.
 step "all tests"
-# The generated requests of schemathesis are among the slowest proofs.
-[[ -n $all ]] || filter+=(-E '^Contract.schemathesis$')
 ctest --preset dev "${filter[@]}" --timeout 600

@@ -30,6 +30,6 @@ def test_there_is_a_table():
 def test_each_claim_is_held_by_a_test_that_is_there_or_says_why_not(row):
     held = row[1]
     named = re.findall(r"`(\S+) ([^`]+)`", held)
-    assert named or re.search(r"\b(decided|open): \w+", held)
+    assert named or re.search(r"\bdecided: \w+", held)
     missing = [f"{file} {name}" for file, name in named if not exists(file, name)]
     assert not missing
