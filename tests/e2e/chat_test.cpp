@@ -57,6 +57,12 @@ TEST_F(Chat, AnswersTwentyUsersAtOnceEachInTheirOwnConversation) {
   }
   EXPECT_EQ(creel.call("GET", "/api/agents/" + id + "/messages", key).json["total"], 200);
   EXPECT_EQ(creel.call("GET", "/api/agent?action=sessions", key).json["count"], 20);
+  const json stats = creel.call("GET", "/api/agents/" + id + "/stats", key).json["stats"];
+  EXPECT_EQ(stats["messagesProcessed"], 100) << stats;
+  EXPECT_EQ(stats["messagesPerHour"], 100) << stats;
+  EXPECT_GT(stats["averageResponseTime"], 0) << stats;
+  EXPECT_EQ(stats["successRate"], 100) << stats;
+  EXPECT_EQ(stats["errorRate"], 0) << stats;
 }
 
 TEST_F(Chat, BringsALateReplyIntoTheSession) {
