@@ -195,6 +195,12 @@ Result<void> App::open_engine() {
   options.docker_host = config_.docker_host;
   options.tls_dir = config_.docker_cert_path;
   options.tls_verify = config_.docker_tls_verify;
+  const auto term = [this]() -> std::optional<std::uint64_t> {
+    if (!lease_ || !lease_->held()) return std::nullopt;
+    return lease_->term();
+  };
+  options.term = term;
+  options.user_agent = "creel/" + config_.controller_id;
   CREEL_TRY(engine_, docker::Engine::make(*http_, std::move(options)));
   docker::RuntimeOptions runtime_options;
   runtime_options.controller_id = config_.controller_id;
@@ -208,11 +214,8 @@ Result<void> App::open_engine() {
 
   Policy policy;
   policy.volume_retention = config_.volume_retention;
-  reconciler_ = std::make_unique<Reconciler>(
-      ReconcilerDeps{*repository_, *runtime_, *gateways_, system_now, policy, [this]() -> std::optional<std::uint64_t> {
-                       if (!lease_ || !lease_->held()) return std::nullopt;
-                       return lease_->term();
-                     }});
+  reconciler_ =
+      std::make_unique<Reconciler>(ReconcilerDeps{*repository_, *runtime_, *gateways_, system_now, policy, term});
   loop_ = std::make_unique<ControlLoop>(*reconciler_, *repository_, *runtime_,
                                         ControlLoop::Options{reconcile_workers(), config_.resync});
   stats::Sampler::Remote remote = [this](const std::string& id, std::stop_token stop) {

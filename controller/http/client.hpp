@@ -46,6 +46,9 @@ struct Request {
   // Not on a connection that was used before. For what must not be done twice: a request that gets no answer on a
   // reused connection is sent again by libcurl, which takes that for a connection that had died in between.
   bool once = false;
+  // Asked once the connection stands, right before the first byte is sent, on the client's thread: it must not block.
+  // false: nothing is sent, and the outcome is cancelled. For a request that must not be made a moment too late.
+  std::function<bool()> still_allowed;
 };
 
 struct Response {

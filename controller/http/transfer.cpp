@@ -101,6 +101,10 @@ Result<void> Transfer::prepare() {
   curl_easy_setopt(easy, CURLOPT_HEADERDATA, this);
   curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, &Transfer::on_body);
   curl_easy_setopt(easy, CURLOPT_WRITEDATA, this);
+  if (request.still_allowed) {
+    curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, &Transfer::on_ready_to_send);
+    curl_easy_setopt(easy, CURLOPT_PREREQDATA, this);
+  }
   curl_easy_setopt(easy, CURLOPT_PRIVATE, this);
   return {};
 }
@@ -120,6 +124,13 @@ std::size_t Transfer::on_body(char* data, std::size_t size, std::size_t count, v
 
 std::size_t Transfer::on_send(char* data, std::size_t size, std::size_t count, void* self) {
   return static_cast<Transfer*>(self)->give_body(data, size * count);
+}
+
+int Transfer::on_ready_to_send(void* self, char*, char*, int, int) {
+  auto& transfer = *static_cast<Transfer*>(self);
+  if (transfer.request.still_allowed()) return CURL_PREREQFUNC_OK;
+  transfer.cancelled = true;
+  return CURL_PREREQFUNC_ABORT;
 }
 
 std::size_t Transfer::give_body(char* data, std::size_t size) {

@@ -86,6 +86,7 @@ struct Transfer {
   static std::size_t on_header(char* data, std::size_t size, std::size_t count, void* self);
   static std::size_t on_body(char* data, std::size_t size, std::size_t count, void* self);
   static std::size_t on_send(char* data, std::size_t size, std::size_t count, void* self);
+  static int on_ready_to_send(void* self, char*, char*, int, int);
   std::size_t give_body(char* data, std::size_t size);
   std::size_t take_header(std::string_view line);
   std::size_t take_body(std::string_view bytes);

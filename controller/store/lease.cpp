@@ -1,6 +1,7 @@
 #include "controller/store/lease.hpp"
 
 #include <spdlog/spdlog.h>
+#include <time.h>
 
 #include <algorithm>
 #include <atomic>
@@ -13,7 +14,21 @@
 namespace creel::store {
 namespace {
 constexpr const char* kExpiry = "clock_timestamp() + $1::bigint * interval '1 millisecond'";
-}
+
+// Goes on while the machine sleeps, which steady_clock does not.
+struct BootClock {
+  using duration = std::chrono::nanoseconds;
+  using rep = duration::rep;
+  using period = duration::period;
+  using time_point = std::chrono::time_point<BootClock>;
+  static constexpr bool is_steady = true;
+  static time_point now() {
+    timespec time{};
+    clock_gettime(CLOCK_BOOTTIME, &time);
+    return time_point{std::chrono::seconds{time.tv_sec} + duration{time.tv_nsec}};
+  }
+};
+}  // namespace
 
 Result<std::optional<std::uint64_t>> acquire_lease(Tx& tx, const std::string& controller_id, const std::string& holder,
                                                    std::chrono::milliseconds ttl) {
@@ -65,7 +80,7 @@ Result<void> check_term(Tx& tx, const std::string& controller_id, std::uint64_t 
 }
 
 struct Lease::Impl {
-  using Clock = std::chrono::steady_clock;
+  using Clock = BootClock;
 
   std::string conninfo;
   std::string controller_id;

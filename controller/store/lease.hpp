@@ -2,9 +2,11 @@
 // database's clock) in PostgreSQL; the term grows with every taking and never goes back.
 //
 // Renewed every `renew` by a thread and a connection of its own, so that a busy pool cannot cost the lease. Whoever
-// does not hold it looks every `poll`. held() judges by the local steady clock, counted from before the last successful
-// renewal was sent: it turns false by itself when PostgreSQL is away for `ttl`, at the latest when another controller
-// may take it. Writes are fenced besides by the term (AgentRepository::record).
+// does not hold it looks every `poll`: after a crash the next one leads within ttl + poll. held() judges by the time
+// since boot (the wall clock may jump, and a monotonic one stands still while the machine sleeps), counted from before
+// the last successful renewal was sent: it turns false by itself when PostgreSQL is away for `ttl`, at the latest when
+// another controller may take it. Writes are fenced besides by the term: of the row in AgentRepository::record, of the
+// engine in EngineOptions::term.
 //
 // Threads: all methods from any thread; the callbacks run on the lease's thread, one at a time, gain and loss in turn,
 // and must not call stop(). Times: milliseconds.
@@ -22,8 +24,8 @@
 namespace creel::store {
 
 struct LeaseOptions {
-  std::chrono::milliseconds ttl{15'000};
-  std::chrono::milliseconds renew{5'000};
+  std::chrono::milliseconds ttl{10'000};
+  std::chrono::milliseconds renew{3'000};
   std::chrono::milliseconds poll{1'000};
 };
 

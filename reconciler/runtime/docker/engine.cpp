@@ -56,7 +56,7 @@ struct Engine::Impl {
 
   Impl(http::Client& c, EngineOptions o) : client(c), options(std::move(o)) {}
 
-  http::Request request(const Call& call, const std::string& prefix) const {
+  Result<http::Request> request(const Call& call, const std::string& prefix) const {
     http::Request request;
     request.method = call.method;
     request.url = base + prefix + call.path;
@@ -68,6 +68,14 @@ struct Engine::Impl {
     request.connect_timeout = options.connect_timeout;
     request.deadline = call.deadline;
     request.inactivity = call.inactivity;
+    std::string user_agent = options.user_agent;
+    if (options.term && call.method != "GET" && call.method != "HEAD") {
+      const auto term = options.term();
+      if (!term) return Error{ErrorKind::cancelled, "another controller leads, and may " + call.what};
+      user_agent += " term/" + std::to_string(*term);
+      request.still_allowed = [this, term] { return options.term() == term; };
+    }
+    request.headers.emplace_back("User-Agent", std::move(user_agent));
     return request;
   }
 
@@ -102,8 +110,8 @@ struct Engine::Impl {
         break;
     }
     lock.unlock();
-    const auto answer =
-        client.send(request({.path = "/_ping", .deadline = kProbeDeadline, .what = "be reached"}, ""), stop);
+    const auto ping = request({.path = "/_ping", .deadline = kProbeDeadline, .what = "be reached"}, "");
+    const auto answer = client.send(*ping, stop);
     lock.lock();
     if (answer) {
       breaker.probe_succeeded();
@@ -120,7 +128,8 @@ struct Engine::Impl {
 
   Result<http::Response> exchange(const Call& call, const std::string& prefix, std::stop_token stop) {
     CREEL_CHECK(admit(stop));
-    auto answer = client.send(request(call, prefix), stop);
+    CREEL_TRY(auto http_request, request(call, prefix));
+    auto answer = client.send(std::move(http_request), stop);
     account(answer, call.may_time_out);
     if (answer && !is_success(answer->status)) return engine_error(answer->status, answer->body, call.what);
     return answer;
@@ -187,7 +196,7 @@ struct Engine::Impl {
                       std::function<void()> on_open = {}) {
     CREEL_TRY(const std::string version, prefix(stop));
     CREEL_CHECK(admit(stop));
-    auto http_request = request(call, version);
+    CREEL_TRY(auto http_request, request(call, version));
     http_request.max_body = kRefusalMax;
     const auto answer = client.stream(std::move(http_request), std::move(sink), stop, [&] {
       {
@@ -362,9 +371,10 @@ Result<void> Engine::archive_put(const std::string& id, const std::string& path,
                         .what = "put files into the container"};
   CREEL_TRY(const std::string version, impl_->prefix(stop));
   CREEL_CHECK(impl_->admit(stop));
+  CREEL_TRY(auto http_request, impl_->request(call, version));
   bool made = true;
   const auto answer = impl_->client.upload(
-      impl_->request(call, version),
+      std::move(http_request),
       [&](const http::Client::Write& write) {
         auto produced = produce(write);
         made = static_cast<bool>(produced);

@@ -29,6 +29,11 @@ struct EngineOptions {
   std::string docker_host = "unix:///var/run/docker.sock";  // or "tcp://host:port"
   std::string tls_dir;                                      // holds ca.pem, cert.pem, key.pem; "" = plain tcp
   bool tls_verify = true;
+  // The term under which this controller may change things now; nullopt: it may not, and such a call is cancelled.
+  // Asked again when its first byte is about to be sent, so that a controller that was paused does not go on where it
+  // stopped. The engine is told it as "User-Agent: creel/<controller> term/<term>". Empty: always allowed.
+  std::function<std::optional<std::uint64_t>()> term;
+  std::string user_agent = "creel";  // what the term is added to
   std::chrono::milliseconds connect_timeout{3'000};
   std::chrono::milliseconds read_deadline{5'000};      // inspect, list, ping
   std::chrono::milliseconds write_deadline{60'000};    // create, start, remove, archive: disks and kernels can be slow
