@@ -33,6 +33,9 @@ Plan unless_backing_off(const History& history, const Policy& policy, TimePoint 
 
 namespace {
 
+// Failed starts after which a container is made anew.
+constexpr int kStartsOfOneContainer = 3;
+
 bool restart_pending(const DesiredAgent& desired, const History& history) {
   return desired.restart_wish > history.restart_done;
 }
@@ -196,6 +199,10 @@ Plan plan_running(const DesiredAgent& desired, const Observed& observed, const H
       return plan_running_container(desired, observed, history, policy, now);
     case ContainerState::created:
     case ContainerState::exited: {
+      // An engine that was killed may refuse to start a container for good (its old task "already exists").
+      if (history.last_failure_reason == "StartFailed" && history.failures % kStartsOfOneContainer == 0)
+        return plan_create(desired, observed, history, policy, now,
+                           "it could not be started " + std::to_string(kStartsOfOneContainer) + " times");
       std::vector<Action> actions;
       if (history.files_delivered_to != workload.runtime_id || history.files_hash != desired.files_hash)
         actions.push_back({op::DeliverFiles{desired.id, workload.runtime_id, desired.spec.state_dir, desired.files},

@@ -189,6 +189,22 @@ TEST_F(ReconcilerTest, TriesAFailingStartLessAndLessOften) {
   EXPECT_EQ(status().phase, Phase::ready);
 }
 
+TEST_F(ReconcilerTest, MakesAContainerAnewThatTheEngineWillNotStart) {
+  provision();
+  settle(3);
+  runtime.files[agent]["memory"] = "kept";
+  const std::string bad = runtime.containers.at(agent).id;
+  runtime.containers.at(agent).state = ContainerState::exited;
+  runtime.fault = [&](const std::string& call) {
+    return call == "start" && runtime.containers.at(agent).id == bad ? SimFault::refused : SimFault::none;
+  };
+  settle(20);
+  EXPECT_EQ(status().phase, Phase::ready);
+  EXPECT_NE(runtime.containers.at(agent).id, bad);
+  EXPECT_EQ(runtime.files[agent]["memory"], "kept");
+  EXPECT_EQ(std::count(runtime.calls.begin(), runtime.calls.end(), "remove"), 1);
+}
+
 TEST_F(ReconcilerTest, TriesANewWishAtOnceWhateverFailedBefore) {
   provision();
   runtime.fault = [](const std::string& call) { return call == "start" ? SimFault::refused : SimFault::none; };
