@@ -61,8 +61,8 @@ TEST_F(Chat, AnswersTwentyUsersAtOnceEachInTheirOwnConversation) {
   EXPECT_EQ(stats["messagesProcessed"], 100) << stats;
   EXPECT_EQ(stats["messagesPerHour"], 100) << stats;
   EXPECT_GT(stats["averageResponseTime"], 0) << stats;
-  EXPECT_EQ(stats["successRate"], 100) << stats;
-  EXPECT_EQ(stats["errorRate"], 0) << stats;
+  EXPECT_EQ(stats["successRate"], "100.00") << stats;
+  EXPECT_EQ(stats["errorRate"], "0.00") << stats;
 }
 
 TEST_F(Chat, BringsALateReplyIntoTheSession) {

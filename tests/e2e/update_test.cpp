@@ -167,7 +167,10 @@ TEST_F(UpdateTest, GoesBackWithImageAndDataWhenTheNewImageDoesNotWork) {
   }
   EXPECT_NE(agent()["update"]["reason"].get<std::string>().find("not ready within"), std::string::npos);
   EXPECT_EQ(agent()["image"], "creel/reference-agent:1");
-  EXPECT_EQ(creel->engine().call("GET", "/volumes/creel-" + id + "-backup").status, 404);
+  // The copy goes once the agent has settled.
+  const auto copy = [&] { return creel->engine().call("GET", "/volumes/creel-" + id + "-backup").status; };
+  creel->until("/healthz", key, [&](const Answer&) { return copy() == 404; });
+  EXPECT_EQ(copy(), 404);
   const std::string events = creel->call("GET", "/api/agents/" + id + "/events", key).text;
   for (const char* step : {"UpdatePulling", "UpdateBackingUp", "UpdateTrying", "UpdateRollingBack", "UpdateRolledBack",
                            "exits with code 3"})
