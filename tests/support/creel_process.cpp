@@ -177,9 +177,13 @@ std::vector<std::string> CreelProcess::environment() const {
   return out;
 }
 
-void CreelProcess::start() {
+void CreelProcess::launch() {
   const std::string log_file = (state_ / "serve.log").string();
   pid_ = spawn({binary(), "serve"}, environment(), "/dev/null", log_file, log_file);
+}
+
+void CreelProcess::start() {
+  launch();
   const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds{120};
   while (call("GET", "/readyz").status != 200) {
     if (!running()) throw std::runtime_error("creel serve ended: " + log());

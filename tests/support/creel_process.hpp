@@ -54,7 +54,8 @@ class CreelProcess {
 
   // For the next start().
   void set(const std::string& variable, const std::string& value) { env_[variable] = value; }
-  void start();      // and waits until /readyz answers
+  void launch();     // does not wait for anything
+  void start();      // launch(), and waits until /readyz answers
   void kill_hard();  // kill -9
   int stop();        // SIGTERM; the exit code
   bool running();
