@@ -19,6 +19,7 @@ const std::vector<Route>& routes() {
       {"DELETE", "/api/keys/:id", user, Rate::api, "Failed to delete key", delete_key},
       {"GET", "/api/admin/users", admin, Rate::api, "Failed to list users", list_users},
       {"POST", "/api/admin/users", admin, Rate::api, "Failed to create user", create_user},
+      {"GET", "/api/admin/orphans", admin, Rate::api, "Failed to list orphans", list_orphans},
       {"POST", "/api/billing/webhook", open, Rate::api, "Failed to apply the billing event", billing_webhook},
 
       {"GET", "/api/agents", anonymous, Rate::api, "Failed to fetch agents", list_agents},

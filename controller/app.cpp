@@ -31,11 +31,13 @@
 #include "controller/store/listener.hpp"
 #include "controller/store/master_key.hpp"
 #include "controller/store/migrate.hpp"
+#include "controller/store/orphans.hpp"
 #include "controller/store/pg.hpp"
 #include "controller/store/stats_history.hpp"
 #include "controller/store/whatsapp.hpp"
 #include "controller/streams/live_streams.hpp"
 #include "controller/transcripts/collector.hpp"
+#include "reconciler/orphans.hpp"
 #include "reconciler/runtime/docker/docker_logs.hpp"
 #include "reconciler/runtime/docker/docker_runtime.hpp"
 #include "reconciler/runtime/docker/engine.hpp"
@@ -78,6 +80,7 @@ class App {
     chats_job_.reset();
     collector_job_.reset();
     stats_job_.reset();
+    orphans_job_.reset();
     if (whatsapp_) whatsapp_->close();
     whatsapp_job_.reset();
     if (loop_) loop_->follow();
@@ -105,9 +108,11 @@ class App {
   void keep_live_streams();
   void collect_transcripts();
   void keep_stats();
+  void look_for_orphans();
   void bridge_channels();
   void watch_numbers();
   std::optional<std::vector<stats::Target>> sample_targets();
+  std::optional<std::uint64_t> held_term() const;
 
   const Config& config_;
   std::optional<config::Catalog> catalog_;
@@ -132,6 +137,9 @@ class App {
   std::unique_ptr<transcripts::Collector> collector_;
   std::unique_ptr<Job> collector_job_;
   std::unique_ptr<Job> stats_job_;
+  std::unique_ptr<store::PgOrphanStore> orphan_store_;
+  std::unique_ptr<OrphanSearch> orphans_;
+  std::unique_ptr<Job> orphans_job_;
   std::unique_ptr<gateway::ChatQueue> chat_queue_;
   std::unique_ptr<channels::Bridge> whatsapp_;
   std::unique_ptr<Job> whatsapp_job_;
@@ -195,10 +203,7 @@ Result<void> App::open_engine() {
   options.docker_host = config_.docker_host;
   options.tls_dir = config_.docker_cert_path;
   options.tls_verify = config_.docker_tls_verify;
-  const auto term = [this]() -> std::optional<std::uint64_t> {
-    if (!lease_ || !lease_->held()) return std::nullopt;
-    return lease_->term();
-  };
+  const auto term = [this] { return held_term(); };
   options.term = term;
   options.user_agent = "creel/" + config_.controller_id;
   CREEL_TRY(engine_, docker::Engine::make(*http_, std::move(options)));
@@ -226,6 +231,11 @@ Result<void> App::open_engine() {
   sampler_ = std::make_unique<stats::Sampler>(
       sampling, [this] { return sample_targets(); }, std::move(remote), system_now);
   return {};
+}
+
+std::optional<std::uint64_t> App::held_term() const {
+  if (!lease_ || !lease_->held()) return std::nullopt;
+  return lease_->term();
 }
 
 // What runs, as the status rows say: the sampler asks the store, not the engine. Only the leader samples: the others
@@ -365,6 +375,7 @@ void App::connect() {
   chats_job_ = std::make_unique<Job>(std::move(chats), [this](std::stop_token) { chats_->pass(); });
   collect_transcripts();
   keep_stats();
+  look_for_orphans();
   listener_ = std::make_unique<store::Listener>(conninfo_);
   listener_->subscribe(store::kAgentChannel, [this](const std::string& id) {
     loop_->on_wish(id);
@@ -389,6 +400,7 @@ void App::connect() {
         if (live_streams_job_) live_streams_job_->wake();
         if (collector_job_) collector_job_->wake();
         whatsapp_job_->wake();
+        orphans_job_->wake();
       },
       [this] {
         spdlog::info("not leading any more");
@@ -465,6 +477,23 @@ void App::keep_stats() {
     }
     if (!done) spdlog::warn("stats history: {}", done.error().message);
   });
+}
+
+void App::look_for_orphans() {
+  orphan_store_ = std::make_unique<store::PgOrphanStore>(*database_, config_.controller_id);
+  OrphanPolicy policy;
+  policy.mode = config_.orphans;
+  policy.grace = config_.orphan_grace;
+  policy.volume_retention = config_.volume_retention;
+  policy.period = std::clamp<milliseconds>(policy.grace / 4, milliseconds{500}, policy.period);
+  orphans_ = std::make_unique<OrphanSearch>(
+      OrphanSearch::Deps{*runtime_, *orphan_store_, system_now, policy, [this] { return held_term(); }});
+  Job::Options job;
+  job.name = "orphans";
+  job.period = policy.period;
+  job.may_run = [this] { return leading_.load(); };
+  orphans_job_ =
+      std::make_unique<Job>(std::move(job), [this](std::stop_token stop) { orphans_->pass(std::move(stop)); });
 }
 
 void App::bridge_channels() {

@@ -24,6 +24,8 @@ Reply delete_key(const Request&, Deps&);
 // users.cpp
 Reply list_users(const Request&, Deps&);
 Reply create_user(const Request&, Deps&);
+// orphans.cpp
+Reply list_orphans(const Request&, Deps&);
 // billing.cpp
 Reply billing_webhook(const Request&, Deps&);
 // agents.cpp

@@ -383,6 +383,33 @@ Result<void> show_plan(Client client, const std::string& id) {
   return {};
 }
 
+Result<void> list_orphans(Client client) {
+  CREEL_TRY(const Json answer, client.api.call("GET", "/api/admin/orphans", nullptr, kReadDeadline));
+  if (client.json) {
+    print_json(client.io, answer);
+    return {};
+  }
+  const auto age = [&](const Json& orphan) -> std::string {
+    const auto since = parse_rfc3339(shown(orphan, "firstSeen"));
+    return since ? format_uptime(std::max(system_now() - *since, milliseconds{0})) : "";
+  };
+  std::vector<std::vector<std::string>> rows;
+  for (const auto& orphan : member(answer, "orphans")) {
+    const std::string problem = shown(orphan, "problem");
+    rows.push_back({shown(orphan, "kind"), shown(orphan, "name"), age(orphan), shown(orphan, "cause"),
+                    shown(orphan, "message") + (problem.empty() ? "" : " (" + problem + ")")});
+  }
+  if (!rows.empty())
+    client.io.out << table({"KIND", "NAME", "SEEN FOR", "CAUSE", "WHAT BECOMES OF IT"}, rows, client.io.width);
+  if (shown(answer, "lookedAt").empty())
+    client.io.err << "No controller has looked for orphans yet.\n";
+  else
+    client.io.err << rows.size() << " orphans as of " << shown(answer, "lookedAt") << ".\n";
+  if (const std::string problem = shown(answer, "problem"); !problem.empty())
+    client.io.err << "The last look failed: " << printable(problem) << "\n";
+  return {};
+}
+
 Result<void> delete_agent(Client client, const std::string& id, bool purge) {
   CREEL_TRY(const Json answer, client.api.call("DELETE", agent_path(id) + query({{"purge", purge ? "true" : ""}}),
                                                nullptr, kLifecycleDeadline));

@@ -47,6 +47,8 @@ Result<void> show_stats(Client client, const std::string& id);
 // What it used over `range` ("1h", "24h", "7d", "30d"): the slots that were measured.
 Result<void> show_stats_history(Client client, const std::string& id, const std::string& range);
 Result<void> show_plan(Client client, const std::string& id);
+// For administrators.
+Result<void> list_orphans(Client client);
 Result<void> delete_agent(Client client, const std::string& id, bool purge);
 Result<void> chat(Client client, const std::string& id, const std::string& message, const std::string& topic);
 Result<void> show_messages(Client client, const std::string& id, int limit);

@@ -218,6 +218,9 @@ class Commands {
     chat_command->add_option("MESSAGE", line_.message, "what to say")->required();
     chat_command->add_option("--topic", line_.topic, "conversation, \"general\" if not given");
 
+    client_command(app_, "orphans", "containers and volumes without an agent, and what will become of them",
+                   list_orphans);
+
     CLI::App& agents =
         *app_.add_subcommand("agents",
                              "agents: list, show, start, stop, restart, update, repair, reset-memory, "

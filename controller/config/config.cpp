@@ -363,6 +363,19 @@ const Entry kEntries[] = {
     {"CREEL_VOLUME_RETENTION", FALLBACK("7d"),
      SET(volume_retention, parse_seconds(value, seconds{0}, seconds{3650LL * 86'400})),
      "how long a deleted agent's volume is kept"},
+    {"CREEL_ORPHANS", FALLBACK("deleted"),
+     [](Config& config, const std::string& value) -> Result<void> {
+       const auto mode = parse_orphan_mode(value);
+       if (!mode) return wrong("\"" + value + "\" is neither report, deleted nor all");
+       config.orphans = *mode;
+       return {};
+     },
+     "which containers and volumes without an agent are removed: none (report), those of agents that this database "
+     "knows to have been deleted, or all. All are reported; see `creel orphans`"},
+    {"CREEL_ORPHAN_GRACE", FALLBACK("1h"),
+     SET(orphan_grace, parse_seconds(value, seconds{1}, seconds{3650LL * 86'400})),
+     "how long they must have been seen without an agent before; with all, volumes of unknown agents at least "
+     "CREEL_VOLUME_RETENTION"},
     {"CREEL_MESSAGE_RETENTION", FALLBACK("90d"),
      SET(message_retention, parse_seconds(value, seconds{0}, seconds{36'500LL * 86'400})),
      "how long messages are kept; 0 = for ever"},

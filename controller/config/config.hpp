@@ -17,6 +17,7 @@
 #include <string_view>
 #include <vector>
 
+#include "controller/core/orphans.hpp"
 #include "controller/core/result.hpp"
 
 namespace creel {
@@ -51,6 +52,8 @@ struct Config {
   std::chrono::seconds resync{60};                           // CREEL_RESYNC_SECONDS
   std::chrono::seconds stats{10};                            // CREEL_STATS_SECONDS
   std::chrono::seconds volume_retention{7 * 24 * 3600};      // CREEL_VOLUME_RETENTION
+  OrphanMode orphans = OrphanMode::deleted;                  // CREEL_ORPHANS: see reconciler/orphans.hpp
+  std::chrono::seconds orphan_grace{3600};                   // CREEL_ORPHAN_GRACE
   std::chrono::seconds message_retention{90LL * 24 * 3600};  // CREEL_MESSAGE_RETENTION; 0 = for ever
   bool metrics = true;                                       // CREEL_METRICS: serve /metrics
 

@@ -256,4 +256,46 @@ void from_json(const json& j, AgentStatus& v) {
   v.observed_at = time_of(j, "observedAt").value_or(TimePoint{});
 }
 
+static void to_json(json& j, const Orphan& v) {
+  j = json{{"kind", v.kind},
+           {"name", v.name},
+           {"id", v.id},
+           {"agent", v.agent},
+           {"cause", v.cause},
+           {"message", v.message},
+           {"problem", v.problem},
+           {"firstSeen", to_rfc3339(v.first_seen)},
+           {"lastSeen", to_rfc3339(v.last_seen)},
+           {"removeAt", time_json(v.remove_at)}};
+}
+static void from_json(const json& j, Orphan& v) {
+  read(j, "kind", v.kind);
+  read(j, "name", v.name);
+  read(j, "id", v.id);
+  read(j, "agent", v.agent);
+  read(j, "cause", v.cause);
+  read(j, "message", v.message);
+  read(j, "problem", v.problem);
+  v.first_seen = time_of(j, "firstSeen").value_or(TimePoint{});
+  v.last_seen = time_of(j, "lastSeen").value_or(TimePoint{});
+  v.remove_at = time_of(j, "removeAt");
+}
+
+void to_json(json& j, const OrphanReport& v) {
+  j = json{{"lookedAt", time_json(v.looked_at)},
+           {"problem", v.problem},
+           {"mode", to_string(v.mode)},
+           {"graceMs", v.grace.count()},
+           {"volumeGraceMs", v.volume_grace.count()},
+           {"orphans", v.orphans}};
+}
+void from_json(const json& j, OrphanReport& v) {
+  v.looked_at = time_of(j, "lookedAt");
+  read(j, "problem", v.problem);
+  v.mode = parse_orphan_mode(j.at("mode").get<std::string>()).value_or(OrphanMode::report);
+  v.grace = milliseconds{j.at("graceMs").get<std::int64_t>()};
+  v.volume_grace = milliseconds{j.at("volumeGraceMs").get<std::int64_t>()};
+  read(j, "orphans", v.orphans);
+}
+
 }  // namespace creel

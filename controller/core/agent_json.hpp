@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "controller/core/agent.hpp"
+#include "controller/core/orphans.hpp"
 #include "controller/core/result.hpp"
 
 namespace creel {
@@ -28,6 +29,8 @@ void to_json(nlohmann::json& json, const History& value);
 void from_json(const nlohmann::json& json, History& value);
 void to_json(nlohmann::json& json, const AgentStatus& value);
 void from_json(const nlohmann::json& json, AgentStatus& value);
+void to_json(nlohmann::json& json, const OrphanReport& value);
+void from_json(const nlohmann::json& json, OrphanReport& value);
 
 // Parses text written by to_json of T. `what` names the row for the error.
 template <class T>

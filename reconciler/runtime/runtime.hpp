@@ -99,6 +99,17 @@ using Operation = std::variant<op::PullImage, op::CreateWorkload, op::DeliverFil
 // Short and stable, for plans, events and metrics: "create", "start", "pull-image", ...
 const char* operation_name(const Operation& operation);
 
+// A container or volume that carries this controller's labels.
+enum class ObjectKind { container, helper, volume, backup };  // helper: a container of op::ClearStorage and its like
+struct OwnObject {
+  ObjectKind kind = ObjectKind::container;
+  std::string id;  // of a container, the runtime_id; else the name
+  std::string name;
+  std::string agent;        // the label, as it stands
+  bool given_name = false;  // the name is the one that the runtime gives to that agent's object of this kind
+  bool is_container() const { return kind == ObjectKind::container || kind == ObjectKind::helper; }
+};
+
 class Runtime {
  public:
   virtual ~Runtime() = default;
@@ -114,8 +125,8 @@ class Runtime {
   // `on_open` is called once the stream stands: what happened before it is not reported.
   virtual Result<void> watch(std::function<void()> on_open, std::function<void(const AgentId&)> on_change,
                              std::stop_token stop) = 0;
-  // Agents for which this controller's labels are found on any container or volume.
-  virtual Result<std::vector<AgentId>> list(std::stop_token stop) = 0;
+  // Every container and volume that carries this controller's labels. An Error when the listing is not whole.
+  virtual Result<std::vector<OwnObject>> objects(std::stop_token stop) = 0;
   // The last lines the workload printed, from `since` on if it is given, oldest first (for "why did it exit").
   virtual Result<std::vector<LogLine>> last_lines(const std::string& runtime_id, std::size_t count,
                                                   std::optional<TimePoint> since, std::stop_token stop) = 0;

@@ -222,7 +222,7 @@ TEST_F(DockerRuntimeTest, NeverTouchesWhatIsNotItsOwn) {
   EXPECT_FALSE(runtime->last_lines(*theirs, 1, {}, {}));
   EXPECT_EQ(other.observe(agent, with_state, {}).value().workload.state, ContainerState::running);
   EXPECT_EQ(tree(*theirs, "/state").count("state/a"), 0u);
-  EXPECT_TRUE(runtime->list({}).value().empty());
+  EXPECT_TRUE(runtime->objects({}).value().empty());
   clean(other_id);
 }
 
@@ -288,7 +288,11 @@ TEST_F(DockerRuntimeTest, StopsRestartsAndRemovesAndKeepsTheVolume) {
   EXPECT_EQ(start.error().kind, ErrorKind::not_found);
   EXPECT_EQ(look(agent).workload_presence, Presence::absent);
   EXPECT_EQ(look(agent).storage_presence, Presence::present);
-  EXPECT_EQ(runtime->list({}).value(), std::vector<AgentId>{agent}) << "its volume is still there";
+  const auto left = runtime->objects({}).value();
+  ASSERT_EQ(left.size(), 1u);
+  EXPECT_EQ(left[0].kind, ObjectKind::volume);
+  EXPECT_EQ(left[0].agent, agent.str());
+  EXPECT_TRUE(left[0].given_name);
 
   const auto again = runtime->apply(creation(agent, spec({"sleep"})), {});
   ASSERT_TRUE(again);
@@ -297,7 +301,7 @@ TEST_F(DockerRuntimeTest, StopsRestartsAndRemovesAndKeepsTheVolume) {
   ASSERT_TRUE(runtime->apply(op::RemoveStorage{agent}, {}));
   ASSERT_TRUE(runtime->apply(op::RemoveStorage{agent}, {}));
   EXPECT_EQ(look(agent).storage_presence, Presence::absent);
-  EXPECT_TRUE(runtime->list({}).value().empty());
+  EXPECT_TRUE(runtime->objects({}).value().empty());
 }
 
 TEST_F(DockerRuntimeTest, EmptiesFoldersAndFilesOfTheVolumeAndNothingElse) {
@@ -401,7 +405,7 @@ TEST_F(DockerRuntimeTest, RemovesTheCopyWithTheVolume) {
   ASSERT_TRUE(runtime->apply(op::BackUpStorage{agent, with_state}, {}));
   ASSERT_TRUE(runtime->apply(op::RemoveWorkload{agent, *id, 0}, {}));
   ASSERT_TRUE(runtime->apply(op::RemoveStorage{agent}, {}));
-  EXPECT_TRUE(runtime->list({}).value().empty());
+  EXPECT_TRUE(runtime->objects({}).value().empty());
 }
 
 TEST_F(DockerRuntimeTest, ClearsThroughALeftOverContainerAndNeverThroughSomebodyElses) {
@@ -611,7 +615,7 @@ TEST_F(DockerRuntimeTest, SaysThatAnEngineIsAwayInsteadOfThatAnAgentIs) {
   const auto observed = blind.observe(agent, with_state, {});
   ASSERT_FALSE(observed);
   EXPECT_EQ(observed.error().kind, ErrorKind::unavailable);
-  EXPECT_FALSE(blind.list({}));
+  EXPECT_FALSE(blind.objects({}));
 }
 
 }  // namespace

@@ -231,6 +231,7 @@ TEST_F(CliTest, CallsTheDocumentedRoutes) {
       {{"agents", "plan", "x"}, "GET /api/agents/x/plan HTTP"},
       {{"agents", "delete", "x"}, "DELETE /api/agents/x HTTP"},
       {{"agents", "delete", "x", "--purge"}, "DELETE /api/agents/x?purge=true HTTP"},
+      {{"orphans"}, "GET /api/admin/orphans HTTP"},
       {{"chat", "x", "hello"}, "POST /api/chat HTTP"},
   };
   for (const auto& [arguments, expected] : calls) {
@@ -239,6 +240,22 @@ TEST_F(CliTest, CallsTheDocumentedRoutes) {
   }
   EXPECT_EQ(out_.str(), "hi\n");
   EXPECT_NE(server.requests().back().find(R"({"agentId":"x","message":"hello"})"), std::string::npos);
+}
+
+TEST_F(CliTest, ListsOrphansWithTheirAgeAndWhatWillBecomeOfThem) {
+  FakeServer server{[](const std::string&) {
+    return http_answer(
+        200,
+        R"({"orphans":[{"kind":"volume","name":"creel-00000000000000aa","id":"creel-00000000000000aa","agentId":"00000000000000aa",)"
+        R"("cause":"AgentDeleted","message":"it goes at noon","problem":"in use","firstSeen":"2026-03-19T00:00:00Z",)"
+        R"("lastSeen":"2026-03-19T01:00:00Z","removeAt":"2026-03-19T12:00:00Z"}],"count":1,"mode":"deleted","graceSeconds":60,)"
+        R"("volumeGraceSeconds":60,"lookedAt":"2026-03-19T01:00:00Z","problem":"the engine was away"})");
+  }};
+  talk_to(server);
+  EXPECT_EQ(creel({"orphans"}), 0) << err_.str();
+  for (const char* part : {"creel-00000000000000aa", "AgentDeleted", "it goes at noon (in use)", "d "})
+    EXPECT_NE(out_.str().find(part), std::string::npos) << part << "\n" << out_.str();
+  EXPECT_EQ(err_.str(), "1 orphans as of 2026-03-19T01:00:00Z.\nThe last look failed: the engine was away\n");
 }
 
 TEST_F(CliTest, ShowsTheApisReasonAndARemedy) {

@@ -31,6 +31,11 @@ struct CreateContext {
 
 // "creel-<id>": the name of an agent's container and of its volume.
 std::string object_name(const AgentId& agent);
+// The copy of an agent's volume, and the container by which a volume is reached beside its agent (volume.hpp).
+std::string backup_name(const AgentId& agent);
+std::string helper_name(const std::string& volume);
+// What an object of this name and label is; its labels name this controller.
+OwnObject own_object(const std::string& id, const std::string& name, const std::string& agent_label, bool container);
 Labels agent_labels(const AgentId& agent, const std::string& controller_id, std::uint64_t generation,
                     const std::string& spec_hash);
 // Body of POST /containers/create. Holds no secret.

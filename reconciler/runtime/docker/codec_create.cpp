@@ -12,6 +12,22 @@ using nlohmann::json;
 
 std::string object_name(const AgentId& agent) { return "creel-" + agent.str(); }
 
+std::string backup_name(const AgentId& agent) { return object_name(agent) + "-backup"; }
+
+std::string helper_name(const std::string& volume) { return volume + "-volume"; }
+
+OwnObject own_object(const std::string& id, const std::string& name, const std::string& agent_label, bool container) {
+  OwnObject object{container ? ObjectKind::container : ObjectKind::volume, id, name, agent_label, false};
+  const auto agent = AgentId::parse(agent_label);
+  if (!agent) return object;
+  const std::string own = object_name(*agent);
+  const std::string backup = backup_name(*agent);
+  if (container && (name == helper_name(own) || name == helper_name(backup))) object.kind = ObjectKind::helper;
+  if (!container && name == backup) object.kind = ObjectKind::backup;
+  object.given_name = name == own || object.kind == ObjectKind::helper || object.kind == ObjectKind::backup;
+  return object;
+}
+
 Labels agent_labels(const AgentId& agent, const std::string& controller_id, std::uint64_t generation,
                     const std::string& spec_hash) {
   return {{kLabelAgent, agent.str()},

@@ -4,7 +4,6 @@
 
 #include <charconv>
 #include <nlohmann/json.hpp>
-#include <set>
 
 #include "reconciler/runtime/docker/codec.hpp"
 #include "reconciler/runtime/docker/docker_logs.hpp"
@@ -381,7 +380,7 @@ Result<void> DockerRuntime::at_rest(const AgentId& agent, std::stop_token stop) 
   return {};
 }
 
-// --- watch, list, logs ---
+// --- watch, objects, logs ---
 
 Result<void> DockerRuntime::watch(std::function<void()> on_open, std::function<void(const AgentId&)> on_change,
                                   std::stop_token stop) {
@@ -398,17 +397,16 @@ Result<void> DockerRuntime::watch(std::function<void()> on_open, std::function<v
       stop);
 }
 
-Result<std::vector<AgentId>> DockerRuntime::list(std::stop_token stop) {
+Result<std::vector<OwnObject>> DockerRuntime::objects(std::stop_token stop) {
   const std::string filters = label_filter(kLabelController, options_.controller_id);
   CREEL_TRY(const auto containers, engine_.container_list(filters, stop));
   CREEL_TRY(const auto volumes, engine_.volume_list(filters, stop));
-  std::set<AgentId> agents;
-  const auto add = [&](const Labels& labels) {
-    if (const auto agent = AgentId::parse(label(labels, kLabelAgent))) agents.insert(*agent);
-  };
-  for (const auto& container : containers) add(container.labels);
-  for (const auto& volume : volumes) add(volume.labels);
-  return std::vector<AgentId>{agents.begin(), agents.end()};
+  std::vector<OwnObject> objects;
+  for (const auto& container : containers)
+    objects.push_back(own_object(container.id, container.name, label(container.labels, kLabelAgent), true));
+  for (const auto& volume : volumes)
+    objects.push_back(own_object(volume.name, volume.name, label(volume.labels, kLabelAgent), false));
+  return objects;
 }
 
 Result<std::vector<LogLine>> DockerRuntime::last_lines(const std::string& runtime_id, std::size_t count,

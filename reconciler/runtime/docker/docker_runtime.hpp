@@ -42,7 +42,7 @@ class DockerRuntime : public Runtime {
   Result<std::string> apply(const Operation& operation, std::stop_token stop) override;
   Result<void> watch(std::function<void()> on_open, std::function<void(const AgentId&)> on_change,
                      std::stop_token stop) override;
-  Result<std::vector<AgentId>> list(std::stop_token stop) override;
+  Result<std::vector<OwnObject>> objects(std::stop_token stop) override;
   Result<std::vector<LogLine>> last_lines(const std::string& runtime_id, std::size_t count,
                                           std::optional<TimePoint> since, std::stop_token stop) override;
 

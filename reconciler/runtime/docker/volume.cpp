@@ -15,10 +15,6 @@ namespace {
 
 constexpr const char* kMount = "/creel";
 
-std::string container_name(const std::string& volume) { return volume + "-volume"; }
-
-std::string backup_name(const AgentId& agent) { return object_name(agent) + "-backup"; }
-
 bool absent(const Error& error) { return error.kind == ErrorKind::not_found; }
 
 // The entries of "agents/" come as "agents/", "agents/main/", "agents/main/sessions/", …: "main/".
@@ -34,7 +30,7 @@ VolumeAccess::VolumeAccess(Engine& engine, std::string controller_id)
     : engine_(engine), controller_(std::move(controller_id)) {}
 
 Result<void> VolumeAccess::close(const AgentId& agent, const std::string& volume, std::stop_token stop) {
-  const auto info = engine_.container_inspect(container_name(volume), stop);
+  const auto info = engine_.container_inspect(helper_name(volume), stop);
   if (!info && absent(info.error())) return {};
   if (!info) return info.error();
   if (!is_ours(info->labels, agent, controller_)) return foreign("container", info->name, info->labels);
@@ -62,7 +58,7 @@ Result<std::string> VolumeAccess::open(const AgentId& agent, const std::string& 
         {"Mounts",
          json::array(
              {{{"Type", "volume"}, {"Source", volume}, {"Target", kMount}, {"VolumeOptions", {{"NoCopy", true}}}}})}}}};
-  return engine_.container_create(container_name(volume), body, stop);
+  return engine_.container_create(helper_name(volume), body, stop);
 }
 
 Result<bool> VolumeAccess::has_volume(const AgentId& agent, const std::string& name, std::stop_token stop) {

@@ -211,10 +211,17 @@ Result<void> SimRuntime::watch(std::function<void()> on_open, std::function<void
   return {};
 }
 
-Result<std::vector<AgentId>> SimRuntime::list(std::stop_token) {
-  std::set<AgentId> ids = volumes;
-  for (const auto& [id, container] : containers) ids.insert(id);
-  return std::vector<AgentId>(ids.begin(), ids.end());
+Result<std::vector<OwnObject>> SimRuntime::objects(std::stop_token) {
+  if (fault)
+    if (const SimFault now = fault("objects"); now != SimFault::none) return error_of(now);
+  std::vector<OwnObject> objects;
+  for (const auto& [id, container] : containers)
+    if (container.owner == controller_)
+      objects.push_back({ObjectKind::container, container.id, id.str(), id.str(), true});
+  for (const AgentId& id : volumes) objects.push_back({ObjectKind::volume, id.str(), id.str(), id.str(), true});
+  for (const auto& [id, files] : backups)
+    objects.push_back({ObjectKind::backup, id.str() + "-backup", id.str() + "-backup", id.str(), true});
+  return objects;
 }
 
 Result<std::vector<LogLine>> SimRuntime::last_lines(const std::string&, std::size_t, std::optional<TimePoint>,
