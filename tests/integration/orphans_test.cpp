@@ -3,6 +3,8 @@
 
 #include <gmock/gmock.h>
 
+#include <nlohmann/json.hpp>
+
 #include "controller/store/events.hpp"
 #include "controller/store/lease.hpp"
 #include "controller/store/orphans.hpp"
