@@ -63,7 +63,8 @@ TEST_F(Orphans, AreShownAndGoAfterTheirGraceButNotThoseOfAgentsThatNobodyKnows) 
 
   // Each step is an event.
   std::vector<std::string> reasons;
-  for (const json& event : creel.call("GET", "/api/events?limit=100", admin).json["events"])
+  const Answer events = creel.call("GET", "/api/events?limit=100", admin);
+  for (const json& event : events.json["events"])
     if (const std::string reason = event["reason"]; reason.starts_with("Orphan")) reasons.push_back(reason);
   EXPECT_EQ(std::count(reasons.begin(), reasons.end(), "OrphanFound"), 2);
   EXPECT_EQ(std::count(reasons.begin(), reasons.end(), "OrphanRemoved"), 1);
