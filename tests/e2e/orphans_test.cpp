@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "controller/core/ids.hpp"
+#include "controller/store/pg.hpp"
 #include "tests/support/creel_process.hpp"
 
 namespace creel::test {
@@ -36,7 +37,11 @@ TEST_F(Orphans, AreShownAndGoAfterTheirGraceButNotThoseOfAgentsThatNobodyKnows) 
   ASSERT_EQ(made.status, 201) << made.text << creel.log();
   const std::string deleted = made.json["agent"]["id"];
   ASSERT_EQ(creel.call("DELETE", "/api/agents/" + deleted + "?purge=true", owner).status, 200);
-  creel.until("/api/agents/" + deleted, owner, [](const Answer& a) { return a.status == 404; });
+  const auto database = store::Database::open(creel.conninfo(), 1).value();
+  creel.until("/readyz", "", [&](const Answer&) {  // until the row itself is gone
+    auto tx = database->begin();
+    return tx && !tx->exec("SELECT FROM deleted_agents WHERE id = $1", {deleted}).value().empty();
+  });
   const Answer second = creel.call("POST", "/api/agents/provision", owner, {{"name", "lives"}});
   const std::string living = second.json["agent"]["id"];
 
