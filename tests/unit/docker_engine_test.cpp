@@ -87,6 +87,25 @@ TEST_F(EngineTest, AsksForTheVersionOnceAndUsesIt) {
   EXPECT_EQ(count("GET /v1.41/volumes/x"), 3);
 }
 
+TEST_F(EngineTest, ChangesNothingWithoutTheTermOrOnceItIsOver) {
+  const auto server = start([](const std::string& line, Peer& peer) {
+    if (line.starts_with("DELETE ")) return peer.answer("", "204 No Content"), true;
+    return healthy(line, peer);
+  });
+  std::optional<std::uint64_t> term;
+  options.term = [&] { return term; };
+  const auto e = engine();
+  EXPECT_EQ(e->volume_inspect("x").error().kind, ErrorKind::not_found) << "to look is always allowed";
+  EXPECT_EQ(e->volume_remove("x").error().kind, ErrorKind::cancelled);
+  term = 7;
+  EXPECT_TRUE(e->volume_remove("x"));
+  // It passes to another controller between the question and the first byte.
+  options.term = [&] { return std::exchange(term, std::optional<std::uint64_t>{8}); };
+  EXPECT_EQ(engine()->volume_remove("x").error().kind, ErrorKind::cancelled);
+  EXPECT_EQ(count("DELETE /v1.41/volumes/x"), 1);
+  EXPECT_TRUE(e->reachable()) << "that is no fault of the engine";
+}
+
 TEST_F(EngineTest, SaysThatAnEngineIsTooOld) {
   const auto server = start([](const std::string& line, Peer& peer) {
     if (line != "GET /version") return false;

@@ -122,6 +122,29 @@ TEST(HttpClient, TalksOverAUnixSocketAndNamesItWhenItIsMissing) {
   rmdir(folder);
 }
 
+TEST(HttpClient, SendsNothingThatIsNotAllowedAnyMoreOnceTheConnectionStands) {
+  std::atomic<int> requests{0};
+  Server server{[&](Peer& peer) {
+    while (!peer.read_request().empty()) {
+      ++requests;
+      peer.answer("done");
+    }
+  }};
+  Client client;
+  Request request = get(server.url());
+  bool allowed = true;
+  request.still_allowed = [&] { return allowed; };
+  ASSERT_TRUE(client.send(request));
+  allowed = false;
+  for (const bool fresh : {false, true}) {
+    request.once = fresh;
+    const auto answer = client.send(request);
+    ASSERT_FALSE(answer);
+    EXPECT_EQ(answer.error().kind, ErrorKind::cancelled) << answer.error().message;
+  }
+  EXPECT_EQ(requests, 1);
+}
+
 TEST(HttpClient, SaysWhereAConnectionWasRefusedAndNoMore) {
   const int fd = socket(AF_INET, SOCK_STREAM, 0);  // a bound port nobody listens on
   sockaddr_in address{};
