@@ -19,6 +19,7 @@ struct Plan {
   std::vector<Action> actions;                // in order; the first failure ends the pass
   std::optional<milliseconds> requeue_after;  // look again by then even if nothing calls; nullopt = at the next resync
   std::string waiting_for;                    // why there is nothing to do although the goal is not reached
+  std::optional<TimePoint> next_try;          // when it waits because of earlier failures: the end of that
   bool forget = false;                        // everything is gone: drop the row
 };
 

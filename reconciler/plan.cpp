@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "reconciler/config_feedback.hpp"
+#include "reconciler/exits.hpp"
 #include "reconciler/plan_parts.hpp"
 #include "reconciler/update.hpp"
 
@@ -21,11 +22,17 @@ Plan wait(std::string reason, milliseconds poll) {
   return out;
 }
 
+Plan wait_until(std::string reason, milliseconds left, TimePoint now) {
+  Plan out = wait(std::move(reason), left);
+  out.next_try = now + left;
+  return out;
+}
+
 Plan unless_backing_off(const History& history, const Policy& policy, TimePoint now, std::vector<Action> actions) {
   if (const milliseconds left = backoff_left(history, policy, now); left > milliseconds{0})
-    return wait("backing off after " + std::to_string(history.failures) +
-                    (history.failures == 1 ? " failure" : " failures") + " (" + history.last_failure_reason + ")",
-                left);
+    return wait_until("backing off after " + std::to_string(history.failures) +
+                          (history.failures == 1 ? " failure" : " failures") + " (" + history.last_failure_reason + ")",
+                      left, now);
   Plan out;
   out.actions = std::move(actions);
   return out;
@@ -185,20 +192,34 @@ Plan plan_running(const DesiredAgent& desired, const Observed& observed, const H
     return plan_create(desired, observed, history, policy, now, "limits or isolation of the container were altered");
   if (repair_pending(desired, history))
     return plan_create(desired, observed, history, policy, now, "a repair was asked for");
+  const auto held_back = [&] {
+    const auto left = exits_left(desired, history, policy, now);
+    return capabilities.restarts_exited && left && left->count() > 0 && !restart_pending(desired, history);
+  };
+  const Action hold{op::StopWorkload{desired.id, workload.runtime_id, desired.spec.stop_grace_seconds},
+                    "the agent ends again and again (" + history.exits.cause + "), so it is tried less often"};
   switch (workload.state) {
     case ContainerState::dead:
       return plan_create(desired, observed, history, policy, now, "the engine calls the container dead");
     case ContainerState::restarting:
+      if (held_back()) return unless_backing_off(history, policy, now, {hold});
       if (capabilities.restarts_exited && history.files_delivered_to == workload.runtime_id &&
           history.files_hash == desired.files_hash && !restart_pending(desired, history))
         return wait("the engine to restart the process that exited with code " + std::to_string(workload.exit_code),
                     policy.busy_poll);
       return plan_running_container(desired, observed, history, policy, now);
     case ContainerState::running:
+      // The engine was faster: a run that has just begun is not worth more than one that is about to.
+      if (observed.ready != true && held_back()) return unless_backing_off(history, policy, now, {hold});
+      return plan_running_container(desired, observed, history, policy, now);
     case ContainerState::paused:
       return plan_running_container(desired, observed, history, policy, now);
     case ContainerState::created:
     case ContainerState::exited: {
+      if (const auto left = exits_left(desired, history, policy, now); history.exits.held && left && left->count() > 0)
+        return wait_until("the next try after the agent ended " + std::to_string(history.exits.count) +
+                              " times in a row (" + history.exits.cause + ")",
+                          *left, now);
       // An engine that was killed may refuse to start a container for good (its old task "already exists").
       if (history.last_failure_reason == "StartFailed" && history.failures % kStartsOfOneContainer == 0)
         return plan_create(desired, observed, history, policy, now,
@@ -303,6 +324,8 @@ History learn_run(const DesiredAgent& desired, const Observed& observed, History
   if (workload.runtime_id != history.last_runtime_id) {
     history.last_runtime_id = workload.runtime_id;
     history.last_restart_count = workload.restart_count;
+    history.exits.seen = workload.restart_count;
+    history.exits.held = false;
   }
   if (repair_pending(desired, history) && history.repair_intent == desired.repair_wish &&
       history.repair_from != workload.runtime_id)
@@ -322,12 +345,8 @@ History learn_run(const DesiredAgent& desired, const Observed& observed, History
   } else if (observed.ready == true) {
     if (!history.healthy_since) history.healthy_since = now;
     history.first_unready.reset();
-    if (history.failures > 0 && now - *history.healthy_since >= policy.healthy_reset) {
-      history.failures = 0;
-      history.last_failure.reset();
-      history.last_failure_reason.clear();
-      history.last_failure_message.clear();
-    }
+    if ((history.failures > 0 || history.exits.count > 0) && now - *history.healthy_since >= policy.healthy_reset)
+      forgive(history);
   } else if (!history.first_unready) {
     history.first_unready = now;
     history.healthy_since.reset();
@@ -339,7 +358,9 @@ History learn_run(const DesiredAgent& desired, const Observed& observed, History
 
 History learn(const DesiredAgent& desired, const Observed& observed, History history, const Policy& policy,
               TimePoint now) {
-  return learn_update(desired, observed, learn_run(desired, observed, std::move(history), policy, now), policy, now);
+  history = learn_run(desired, observed, std::move(history), policy, now);
+  history = learn_exits(desired, observed, std::move(history), now);
+  return learn_update(desired, observed, std::move(history), policy, now);
 }
 
 History intend(const DesiredAgent& desired, const Observed& observed, History history, const Action& action) {
@@ -347,6 +368,11 @@ History intend(const DesiredAgent& desired, const Observed& observed, History hi
   if (std::holds_alternative<op::RestartWorkload>(action.operation)) {
     history.restart_intent = desired.restart_wish;
     history.restart_from = observed.workload.started_at;
+  } else if (std::holds_alternative<op::StopWorkload>(action.operation)) {
+    // An agent that is to run is stopped for a reset, for an update, or to be held.
+    const UpdateStep step = history.update.step;
+    history.exits.held = desired.state == DesiredState::running && !reset_pending(desired, history) &&
+                         (step == UpdateStep::none || step == UpdateStep::pulling);
   } else if (std::holds_alternative<op::RemoveWorkload>(action.operation) && repair_pending(desired, history)) {
     history.repair_intent = desired.repair_wish;
     history.repair_from = observed.workload.runtime_id;
@@ -370,6 +396,8 @@ History succeeded(const DesiredAgent& desired, History history, const Action& ac
     history.deliveries = 1;
     history.last_runtime_id = created;
     history.last_restart_count = 0;
+    history.exits.seen = 0;
+    history.exits.held = false;
     history.repair_done = desired.repair_wish;
   } else if (const auto* deliver = std::get_if<op::DeliverFiles>(&action.operation)) {
     const bool again = history.files_delivered_to == deliver->runtime_id && history.files_hash == desired.files_hash;
@@ -389,6 +417,9 @@ History succeeded(const DesiredAgent& desired, History history, const Action& ac
       history.last_failure_reason = "NotReady";
       history.last_failure_message = action.cause;
     }
+    history.exits.seen = 0;      // the engine counts anew
+    history.exits.last.reset();  // this run is Creel's own
+    history.exits.held = false;
     history.restart_files_hash = desired.restart_files_hash;
     history.restart_done = desired.restart_wish;
     history.first_unready.reset();

@@ -7,6 +7,7 @@ namespace creel {
 
 Plan wait(std::string reason, milliseconds poll);
 bool has_process(const Observed& observed);
+Plan wait_until(std::string reason, milliseconds left, TimePoint now);  // because of earlier failures
 // Nothing is tried while the last failure is too fresh; otherwise `actions` are the plan.
 Plan unless_backing_off(const History& history, const Policy& policy, TimePoint now, std::vector<Action> actions);
 // What it takes to run, or to stop, as the wish is rendered.

@@ -105,10 +105,12 @@ Plan with_update(Plan plan, const DesiredAgent& desired, const Observed& observe
     const PullState pull = observed.candidate ? observed.candidate->pull : PullState::none;
     const milliseconds left = backoff_left(on_its_own(history), policy, now);
     if (observed.candidate && pull != PullState::under_way && (!update.pull_asked || pull == PullState::none)) {
-      if (left > milliseconds{0})
+      if (left > milliseconds{0}) {
         by(left);
-      else
+        plan.next_try = now + left;
+      } else {
         plan.actions.push_back({op::PullImage{update.to.reference}, "an update to it was asked for"});
+      }
     } else {
       by(policy.busy_poll);
     }

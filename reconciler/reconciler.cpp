@@ -4,7 +4,9 @@
 
 #include <chrono>
 
+#include "reconciler/cause.hpp"
 #include "reconciler/config_feedback.hpp"
+#include "reconciler/exits.hpp"
 #include "reconciler/status.hpp"
 #include "reconciler/telling_line.hpp"
 #include "reconciler/update.hpp"
@@ -13,6 +15,7 @@ namespace creel {
 namespace {
 
 constexpr std::size_t kLastLines = 20;
+constexpr std::size_t kToldLines = 10;
 constexpr std::size_t kHeardLines = 200;
 constexpr milliseconds kStoreRetry{2'000};
 
@@ -83,17 +86,15 @@ void Reconciler::hear_config(const DesiredAgent& desired, const History& history
     hear(*lines, desired, observed);
 }
 
-void Reconciler::fetch_last_line(const DesiredAgent& desired, const History& history, Observed& observed,
-                                 std::stop_token stop) {
+void Reconciler::fetch_last_lines(const DesiredAgent& desired, const History& history, Observed& observed,
+                                  std::stop_token stop) {
   if (observed.workload_presence != Presence::present || !observed.workload.ours) return;
   const ObservedWorkload& workload = observed.workload;
-  const bool ended = workload.state == ContainerState::restarting ||
-                     (workload.state == ContainerState::exited && desired.state == DesiredState::running);
-  if (!ended && !crash_looping(observed, history, observed.at) &&
-      !(observed.ready != true && past_startup_budget(desired, observed, history, observed.at)))
+  if (workload.state != ContainerState::restarting &&
+      !cause_in_agent(cause_of(desired, observed, history, observed.at)))
     return;
   if (auto lines = deps_.runtime.last_lines(workload.runtime_id, kLastLines, {}, stop))
-    observed.last_log_line = telling_line(*lines, desired.files);
+    observed.last_lines = telling_lines(*lines, desired.files, kToldLines);
 }
 
 void Reconciler::learn_and_tell(const DesiredAgent& desired, const Observed& observed, History& history,
@@ -108,7 +109,7 @@ PassOutcome Reconciler::finish(const AgentRecord& record, const History& history
   const TimePoint now = deps_.clock();
   const Plan next =
       plan(in_force(record.desired, history), observed, history, deps_.runtime.capabilities(), deps_.policy, now);
-  const AgentStatus status = summarize(record.desired, observed, history, next, record.status, deps_.policy, now);
+  const AgentStatus status = summarize(record.desired, observed, history, next, record.status, now);
   if (status.phase != record.status.phase)
     events.push_back({record.desired.id, "state", to_string(status.phase), status.message, "creel"});
   if (auto written = deps_.repository.record(record.desired.id, status, history, events, term); !written) {
@@ -116,7 +117,7 @@ PassOutcome Reconciler::finish(const AgentRecord& record, const History& history
       spdlog::warn("agent {}: status not recorded: {}", record.desired.id.str(), written.error().message);
     return {kStoreRetry};
   }
-  if (acted && !next.actions.empty()) return {next.requeue_after.value_or(milliseconds{0})};
+  if (acted && (!next.actions.empty() || next.forget)) return {next.requeue_after.value_or(milliseconds{0})};
   if (status.next_attempt && !next.requeue_after) return {*status.next_attempt - now};
   return {next.requeue_after};
 }
@@ -144,18 +145,13 @@ PassOutcome Reconciler::reconcile(const AgentId& id, std::stop_token stop) {
   AgentRecord& record = **loaded;
   History history = record.history;
   // A new wish of the owner is tried at once, whatever failed before it.
-  if (record.status.observed_generation < record.desired.generation) {
-    history.failures = 0;
-    history.last_failure.reset();
-    history.last_failure_reason.clear();
-    history.last_failure_message.clear();
-  }
+  if (record.status.observed_generation < record.desired.generation) forgive(history);
 
   Observed observed = observe(record.desired, history, stop);
   if (stop.stop_requested()) return {};
   hear_config(record.desired, history, observed, stop);
   // Why a new image does not work is part of the reason to go back.
-  if (history.update.step == UpdateStep::trying) fetch_last_line(record.desired, history, observed, stop);
+  if (history.update.step == UpdateStep::trying) fetch_last_lines(record.desired, history, observed, stop);
   std::vector<Event> events;
   learn_and_tell(record.desired, observed, history, events);
   const DesiredAgent desired = in_force(record.desired, history);
@@ -174,7 +170,7 @@ PassOutcome Reconciler::reconcile(const AgentId& id, std::stop_token stop) {
   }
   if (todo.actions.empty()) {
     ++(todo.waiting_for.empty() ? counters_.passes_converged : counters_.passes_waiting);
-    fetch_last_line(desired, history, observed, stop);
+    fetch_last_lines(desired, history, observed, stop);
     return finish(record, history, observed, false, std::move(events), *term);
   }
 
@@ -221,7 +217,7 @@ PassOutcome Reconciler::reconcile(const AgentId& id, std::stop_token stop) {
   Observed after = observe(desired, history, stop);
   if (stop.stop_requested() && after.workload_presence == Presence::unknown) return {};
   learn_and_tell(record.desired, after, history, events);
-  fetch_last_line(desired, history, after, stop);
+  fetch_last_lines(desired, history, after, stop);
   return finish(record, history, after, !failed_now, std::move(events), *term);
 }
 

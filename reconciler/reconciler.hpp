@@ -54,7 +54,7 @@ class Reconciler {
   void learn_and_tell(const DesiredAgent& desired, const Observed& observed, History& history,
                       std::vector<Event>& events);
   void hear_config(const DesiredAgent& desired, const History& history, Observed& observed, std::stop_token stop);
-  void fetch_last_line(const DesiredAgent& desired, const History& history, Observed& observed, std::stop_token stop);
+  void fetch_last_lines(const DesiredAgent& desired, const History& history, Observed& observed, std::stop_token stop);
   PassOutcome finish(const AgentRecord& record, const History& history, const Observed& observed, bool acted,
                      std::vector<Event> events, std::uint64_t term);
 

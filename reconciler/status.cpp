@@ -2,28 +2,22 @@
 
 #include <algorithm>
 
+#include "reconciler/cause.hpp"
 #include "reconciler/config_feedback.hpp"
+#include "reconciler/exits.hpp"
 #include "reconciler/plan.hpp"
 #include "reconciler/update.hpp"
 
 namespace creel {
 namespace {
 
-// A run older than this has left its crashes behind.
-constexpr milliseconds kSettled{30'000};
-
 struct Verdict {
   Phase phase;
   std::string message;
 };
 
-std::string with_log(std::string message, const std::string& line) {
-  return line.empty() ? message : message + ": " + line;
-}
-
-std::string exit_words(const ObservedWorkload& workload) {
-  if (workload.oom_killed) return "the agent was killed for exceeding its memory limit";
-  return "the agent exited with code " + std::to_string(workload.exit_code);
+std::string with_log(std::string message, const Observed& observed) {
+  return observed.last_lines.empty() ? message : message + ": " + observed.last_lines.back();
 }
 
 std::string failure_words(const History& history) { return history.last_failure_message; }
@@ -43,10 +37,14 @@ Verdict judge_running(const DesiredAgent& desired, const Observed& observed, con
   if (desired.state == DesiredState::stopped) return {Phase::stopping, failure_words(history)};
   if (observed.ready == true) return {Phase::ready, ""};
   if (crash_looping(observed, history, now))
-    return {Phase::crash_looping, with_log("the agent keeps exiting", observed.last_log_line)};
+    return {Phase::crash_looping, with_log(observed.workload.exit_code == 0 && history.exits.cause != "OOMKilled"
+                                               ? "the agent keeps exiting"
+                                               : exit_words(observed, history),
+                                           observed)};
   if (past_startup_budget(desired, observed, history, now) || history.last_failure_reason == "NotReady")
-    return {Phase::unready, with_log("the gateway does not get ready",
-                                     observed.last_log_line.empty() ? observed.ready_message : observed.last_log_line)};
+    return {Phase::unready, observed.last_lines.empty() && !observed.ready_message.empty()
+                                ? "the gateway does not get ready: " + observed.ready_message
+                                : with_log("the gateway does not get ready", observed)};
   return {Phase::starting, observed.ready_message};
 }
 
@@ -61,7 +59,7 @@ Verdict judge(const DesiredAgent& desired, const Observed& observed, const Histo
       return judge_running(desired, observed, history, now);
     case ContainerState::restarting:
       if (desired.state == DesiredState::stopped) return {Phase::stopping, ""};
-      return {Phase::crash_looping, with_log(exit_words(workload), observed.last_log_line)};
+      return {Phase::crash_looping, with_log(exit_words(observed, history), observed)};
     case ContainerState::paused:
       return {Phase::unready, "the container is paused"};
     case ContainerState::removing:
@@ -72,10 +70,11 @@ Verdict judge(const DesiredAgent& desired, const Observed& observed, const Histo
       break;
   }
   if (desired.state == DesiredState::stopped) return {Phase::stopped, ""};
+  if (history.exits.held) return {Phase::crash_looping, with_log(exit_words(observed, history), observed)};
   if (!workload.error.empty()) return {Phase::failed, "the engine could not start it: " + workload.error};
   if (history.failures > 0) return {Phase::failed, failure_words(history)};
   if (workload.state == ContainerState::created) return {Phase::creating, ""};
-  return {Phase::failed, with_log(exit_words(workload), observed.last_log_line)};
+  return {Phase::failed, with_log(exit_words(observed, history), observed)};
 }
 
 bool has_run(const Observed& observed) {
@@ -92,12 +91,13 @@ void set_condition(std::vector<Condition>& conditions, const AgentStatus& previo
 }
 
 void ready_condition(std::vector<Condition>& out, const AgentStatus& previous, const Observed& observed,
-                     const Verdict& verdict, TimePoint now) {
+                     const Verdict& verdict, const std::string& cause, TimePoint now) {
   if (verdict.phase == Phase::ready) return set_condition(out, previous, "Ready", "True", "GatewayReady", "", now);
   if (observed.workload_presence == Presence::present && observed.workload.state == ContainerState::running &&
       !observed.ready && verdict.phase == Phase::starting)
     return set_condition(out, previous, "Ready", "Unknown", "Starting", verdict.message, now);
-  set_condition(out, previous, "Ready", "False", to_string(verdict.phase), verdict.message, now);
+  set_condition(out, previous, "Ready", "False", cause.empty() ? to_string(verdict.phase) : cause, verdict.message,
+                now);
 }
 
 void image_condition(std::vector<Condition>& out, const AgentStatus& previous, const Observed& observed,
@@ -116,35 +116,42 @@ void image_condition(std::vector<Condition>& out, const AgentStatus& previous, c
   }
 }
 
-}  // namespace
-
-bool crash_looping(const Observed& observed, const History& history, TimePoint now) {
-  const ObservedWorkload& workload = observed.workload;
-  if (observed.workload_presence != Presence::present) return false;
-  if (workload.state == ContainerState::restarting) return true;
-  return workload.state == ContainerState::running && workload.runtime_id == history.last_runtime_id &&
-         workload.restart_count >= history.last_restart_count + 2 && workload.started_at &&
-         now - *workload.started_at < kSettled;
+Seen seen_of(const Observed& observed, const History& history) {
+  Seen seen;
+  seen.container = observed.workload_presence == Presence::present ? to_string(observed.workload.state) : "absent";
+  if (observed.storage_presence != Presence::unknown)
+    seen.volume = observed.storage_presence == Presence::present ? "present" : "absent";
+  seen.image = to_string(observed.image);
+  seen.ready = observed.ready;
+  seen.exits = history.exits.count;
+  return seen;
 }
 
+}  // namespace
+
 AgentStatus summarize(const DesiredAgent& desired, const Observed& observed, const History& history, const Plan& next,
-                      const AgentStatus& previous, const Policy& policy, TimePoint now) {
+                      const AgentStatus& previous, TimePoint now) {
   AgentStatus status = previous;
   status.conditions.clear();
   status.observed_at = now;
   status.plan = to_string(next);
-  status.next_attempt.reset();
-  if (const auto left = backoff_left(history, policy, now); left > milliseconds{0} && history.failures > 0)
-    status.next_attempt = now + left;
+  status.next_attempt = next.next_try;
+  status.cause = cause_of(desired, observed, history, now);
+  status.seen = {};
 
   if (observed.workload_presence == Presence::unknown) {
     // Nothing was observed: phase, address and generation stay as they were.
     set_condition(status.conditions, previous, "EngineReachable", "False", "NoAnswer", observed.error, now);
     set_condition(status.conditions, previous, "Ready", "Unknown", "EngineUnreachable", "", now);
+    status.last_lines.clear();
     status.message = "the engine does not answer" + (observed.error.empty() ? "" : ": " + observed.error);
     return status;
   }
 
+  status.seen = seen_of(observed, history);
+  // A log that goes on while nothing else does is no news.
+  const bool same = status.cause == previous.cause && status.seen == previous.seen && !previous.last_lines.empty();
+  if (!same) status.last_lines = observed.last_lines;
   Verdict verdict = judge(released(desired, wanted_release(history)), observed, history, next, now);
   const UpdateStep step = history.update.step;
   const std::string updating = update_words(desired, observed, history);
@@ -152,7 +159,9 @@ AgentStatus summarize(const DesiredAgent& desired, const Observed& observed, con
     // What an update stops and removes has not failed; whether the new image has is for the update to say.
     if (verdict.phase != Phase::ready) verdict.phase = has_run(observed) ? Phase::starting : Phase::creating;
     verdict.message = updating;
+    status.cause.clear();
   }
+  if (!cause_in_agent(status.cause)) status.last_lines.clear();
   status.observed_generation = desired.generation;
   status.phase = verdict.phase;
   status.message = verdict.message;
@@ -178,14 +187,18 @@ AgentStatus summarize(const DesiredAgent& desired, const Observed& observed, con
     if (!workload.image_id.empty()) status.image_id = workload.image_id;
   }
   set_condition(status.conditions, previous, "EngineReachable", "True", "Answered", "", now);
-  ready_condition(status.conditions, previous, observed, verdict, now);
+  ready_condition(status.conditions, previous, observed, verdict, status.cause, now);
   image_condition(status.conditions, previous, observed, now);
   const Condition config = config_condition(desired, history);
+  if (status.message.empty() && status.cause == "ConfigRefused") status.message = config.message;
+  if (status.message.empty() && status.cause == "ImageUnavailable")
+    status.message =
+        "image " + released(desired, wanted_release(history)).spec.image + " cannot be had: " + observed.image_message;
   set_condition(status.conditions, previous, "ConfigAccepted", config.status, config.reason, config.message, now);
   const bool looping = crash_looping(observed, history, now);
   set_condition(status.conditions, previous, "CrashLooping", looping ? "True" : "False",
-                looping ? (observed.workload.oom_killed ? "OOMKilled" : "Exited") : "Stable",
-                looping ? with_log(exit_words(observed.workload), observed.last_log_line) : "", now);
+                looping ? loop_cause(observed, history) : "Stable",
+                looping ? with_log(exit_words(observed, history), observed) : "", now);
   const bool progressing = step != UpdateStep::none || !next.actions.empty() || verdict.phase == Phase::starting ||
                            verdict.phase == Phase::pulling || verdict.phase == Phase::pending ||
                            verdict.phase == Phase::creating;

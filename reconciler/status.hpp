@@ -4,17 +4,12 @@
 
 #include "controller/core/agent.hpp"
 #include "reconciler/action.hpp"
-#include "reconciler/backoff.hpp"
 
 namespace creel {
 
 // `next` is what plan() would do now, for the explain view and the next-attempt time. `previous` is the status before,
 // for the times of transitions and for what an unanswered question leaves as it was.
 AgentStatus summarize(const DesiredAgent& desired, const Observed& observed, const History& history, const Plan& next,
-                      const AgentStatus& previous, const Policy& policy, TimePoint now);
-
-// Exited again and again: the engine is waiting before the next restart, or the run is young and others ended before
-// it.
-bool crash_looping(const Observed& observed, const History& history, TimePoint now);
+                      const AgentStatus& previous, TimePoint now);
 
 }  // namespace creel

@@ -1,5 +1,6 @@
 #include "reconciler/telling_line.hpp"
 
+#include <algorithm>
 #include <cctype>
 
 #include "controller/secrets/redact.hpp"
@@ -24,10 +25,12 @@ void collect_long_words(const std::string& text, std::vector<std::string>& into)
 
 }  // namespace
 
-std::string telling_line(const std::vector<LogLine>& lines, const std::vector<VolumeFile>& files) {
+std::vector<std::string> telling_lines(const std::vector<LogLine>& lines, const std::vector<VolumeFile>& files,
+                                       std::size_t count) {
   std::vector<std::string> secrets;
   for (const auto& file : files) collect_long_words(file.content, secrets);
-  for (auto line = lines.rbegin(); line != lines.rend(); ++line) {
+  std::vector<std::string> told;
+  for (auto line = lines.rbegin(); line != lines.rend() && told.size() < count; ++line) {
     if (line->text.find_first_not_of(" \t\r") == std::string::npos) continue;
     std::string shown = secrets::redact(line->text, secrets);
     if (shown.size() > kShownBytes) {
@@ -35,9 +38,15 @@ std::string telling_line(const std::vector<LogLine>& lines, const std::vector<Vo
       while (cut > 0 && (static_cast<unsigned char>(shown[cut]) & 0xC0) == 0x80) --cut;  // not inside a UTF-8 character
       shown.resize(cut);
     }
-    return shown;
+    told.push_back(std::move(shown));
   }
-  return "";
+  std::reverse(told.begin(), told.end());
+  return told;
+}
+
+std::string telling_line(const std::vector<LogLine>& lines, const std::vector<VolumeFile>& files) {
+  auto told = telling_lines(lines, files, 1);
+  return told.empty() ? "" : std::move(told.front());
 }
 
 }  // namespace creel

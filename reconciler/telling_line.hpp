@@ -1,4 +1,4 @@
-// The line of an agent's log that says why it ended, made fit to be shown. Pure.
+// The lines of an agent's log that say why it ended, made fit to be shown. Pure.
 #pragma once
 
 #include <string>
@@ -9,8 +9,12 @@
 
 namespace creel {
 
-// The last line that is not blank, at most 400 bytes, with secrets taken out: whatever looks like a token, and every
-// long word that also stands in one of the agent's files (its own tokens and keys are delivered there).
+// The last `count` lines that are not blank, oldest first, each at most 400 bytes, with secrets taken out: whatever
+// looks like a token, and every long word that also stands in one of the agent's files (its own tokens and keys are
+// delivered there).
+std::vector<std::string> telling_lines(const std::vector<LogLine>& lines, const std::vector<VolumeFile>& files,
+                                       std::size_t count);
+// The last of them; "" when there is none.
 std::string telling_line(const std::vector<LogLine>& lines, const std::vector<VolumeFile>& files);
 
 }  // namespace creel

@@ -105,7 +105,7 @@ void learn_trial(const DesiredAgent& desired, const Observed& observed, History&
   if (workload.restart_count >= kExits || workload.state == ContainerState::dead)
     return back(with_line("the agent exits with code " + std::to_string(workload.exit_code) +
                               (workload.oom_killed ? " (out of memory)" : ""),
-                          observed.last_log_line));
+                          observed.last_lines.empty() ? "" : observed.last_lines.back()));
   if (workload.state == ContainerState::running && observed.ready == true) {
     if (!update.ready_since) update.ready_since = now;
     if (now - *update.ready_since < policy.update_settle) return;

@@ -66,6 +66,46 @@ Reply get_agent(const Request& request, Deps& deps) {
   return json_answer(200, json{{"agent", agent_detail(*row, verification, deps.settings)}, {"status", "ok"}});
 }
 
+namespace {
+
+// The lines of to_string(Plan): "create: no container exists", "wait: why", "converged".
+json actions_of(const std::string& plan) {
+  json actions = json::array();
+  for (std::size_t at = 0; at < plan.size();) {
+    const std::size_t end = std::min(plan.find('\n', at), plan.size());
+    const std::string line = plan.substr(at, end - at);
+    const auto colon = line.find(": ");
+    if (colon != std::string::npos && !line.starts_with("wait: "))
+      actions.push_back({{"action", line.substr(0, colon)}, {"why", line.substr(colon + 2)}});
+    at = end + 1;
+  }
+  return actions;
+}
+
+json waiting_for(const std::string& plan) {
+  const std::size_t at = plan.starts_with("wait: ") ? 0 : plan.find("\nwait: ");
+  if (at == std::string::npos) return nullptr;
+  return plan.substr(plan.find(": ", at) + 2);
+}
+
+json observed_of(const AgentStatus& status) {
+  const Seen& seen = status.seen;
+  return json{{"container", seen.container},
+              {"containerId", status.runtime_id.empty() ? json(nullptr) : json(status.runtime_id)},
+              {"startedAt", status.started_at ? json(to_rfc3339(*status.started_at)) : json(nullptr)},
+              {"exits", seen.exits},
+              {"ready", seen.ready ? json(*seen.ready) : json(nullptr)},
+              {"volume", seen.volume},
+              {"image", seen.image}};
+}
+
+json cause_of(const AgentStatus& status) {
+  if (status.cause.empty()) return nullptr;
+  return json{{"reason", status.cause}, {"message", status.message}, {"log", status.last_lines}};
+}
+
+}  // namespace
+
 Reply get_plan(const Request& request, Deps& deps) {
   CREEL_API_TRY(auto tx, request, "Failed to fetch plan", deps.db.begin());
   CREEL_API_TRY(const auto row, request, "Failed to fetch plan", find_agent(tx, *request.caller, request.param("id")));
@@ -73,6 +113,10 @@ Reply get_plan(const Request& request, Deps& deps) {
   json answer{{"agentId", row->id.str()},
               {"plan", row->status.plan},
               {"desired", to_string(row->desired)},
+              {"observed", observed_of(row->status)},
+              {"actions", actions_of(row->status.plan)},
+              {"waitingFor", waiting_for(row->status.plan)},
+              {"cause", cause_of(row->status)},
               {"nextAttempt", row->status.next_attempt ? json(to_rfc3339(*row->status.next_attempt)) : json(nullptr)}};
   add_state(answer, *row);
   answer["status"] = "ok";

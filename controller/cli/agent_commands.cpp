@@ -374,10 +374,27 @@ Result<void> show_plan(Client client, const std::string& id) {
     print_json(client.io, answer);
     return {};
   }
+  const Json& seen = member(answer, "observed");
+  const std::string ready = shown(seen, "ready");
+  const std::string exits = shown(seen, "exits");
+  const Json& cause = member(answer, "cause");
   client.io.out << pairs({{"desired", shown(answer, "desired")},
                           {"phase", shown(answer, "phase")},
+                          {"observed", "container " + shown(seen, "container") + ", volume " + shown(seen, "volume") +
+                                           ", image " + shown(seen, "image") +
+                                           (ready.empty()     ? ""
+                                            : ready == "true" ? ", ready"
+                                                              : ", not ready") +
+                                           (exits.empty() || exits == "0" ? "" : ", ended " + exits + " times")},
+                          {"as of", shown(answer, "observedAt")},
+                          {"cause", shown(cause, "reason")},
                           {"message", shown(answer, "message")},
                           {"next attempt", shown(answer, "nextAttempt")}});
+  if (const Json& log = member(cause, "log"); !log.empty()) {
+    client.io.out << "last lines of its log:\n";
+    for (const auto& line : log)
+      if (line.is_string()) client.io.out << "  " << printable(line.get<std::string>()) << "\n";
+  }
   const std::string plan = shown(answer, "plan");
   print_lines(client.io, plan.empty() ? "nothing to do" : plan);  // one action a line
   return {};

@@ -31,6 +31,22 @@ std::optional<DesiredState> parse_desired_state(std::string_view text) {
   return parse_enum(std::array{DesiredState::running, DesiredState::stopped, DesiredState::deleted}, text);
 }
 
+const char* to_string(ImageState state) {
+  switch (state) {
+    case ImageState::unknown:
+      return "unknown";
+    case ImageState::absent:
+      return "absent";
+    case ImageState::pulling:
+      return "pulling";
+    case ImageState::present:
+      return "present";
+    case ImageState::failed:
+      return "failed";
+  }
+  return "unknown";
+}
+
 const char* to_string(ContainerState state) {
   switch (state) {
     case ContainerState::created:

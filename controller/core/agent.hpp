@@ -155,6 +155,7 @@ const char* to_string(ContainerState state);
 enum class ConfigWord { none, taken, refused };
 
 enum class ImageState { unknown, absent, pulling, present, failed };
+const char* to_string(ImageState state);
 
 enum class PullState { none, under_way, succeeded, failed };  // none: this process has asked for none
 
@@ -196,7 +197,7 @@ struct Observed {
   std::optional<bool> ready;  // the gateway's answer; nullopt = not asked or no answer known
   std::string ready_message;
   std::optional<ObservedImage> candidate;  // the image of the update under way
-  std::string last_log_line;               // of a container that exited or does not get ready
+  std::vector<std::string> last_lines;     // of the log of a container that exited or does not get ready
   ConfigWord config_word = ConfigWord::none;
   std::string config_message;  // why it was refused, as the agent says
   std::string error;           // why presence is unknown
@@ -232,6 +233,18 @@ std::optional<Phase> parse_phase(std::string_view text);
 // The documented words: provisioning, running, stopped, error.
 const char* status_word(Phase phase);
 
+// How often the agent's process has ended by itself, in a row: since it was last healthy for long, or since the owner's
+// last wish. See reconciler/exits.hpp.
+struct Exits {
+  int count = 0;
+  std::optional<TimePoint> last;
+  std::string cause;      // "Exited", "OOMKilled", "ConfigRefused"
+  int code = 0;           // of the last whose exit code was seen
+  std::int64_t seen = 0;  // restarts of the container `last_runtime_id` that are counted
+  bool held = false;      // Creel keeps the container stopped until it is tried again
+  bool operator==(const Exits&) const = default;
+};
+
 // What the reconciler remembers between passes: kept in the status row, so that a new controller goes on where the old
 // one stopped.
 struct History {
@@ -255,7 +268,7 @@ struct History {
   std::string taken_files_hash;    // of the files the agent last took in
   std::string refused_files_hash;  // of the files it refused, and why
   std::string refused_message;
-  int failures = 0;  // consecutive failed actions or exits
+  int failures = 0;  // consecutive failed actions
   std::optional<TimePoint> last_failure;
   std::string last_failure_reason;  // stable word, e.g. "ImageUnavailable"
   std::string last_failure_message;
@@ -263,9 +276,20 @@ struct History {
   std::optional<TimePoint> first_unready;  // when the present run was first seen not ready after having been ready
   std::int64_t last_restart_count = 0;
   std::string last_runtime_id;
+  Exits exits;
   Release release;  // by which the agent runs
   Update update;
   bool operator==(const History&) const = default;
+};
+
+// What was last seen, for people.
+struct Seen {
+  std::string container = "unknown";  // "absent", or to_string(ContainerState)
+  std::string volume = "unknown";     // "absent", "present"
+  std::string image = "unknown";      // to_string(ImageState), of the image it is to run by
+  std::optional<bool> ready;
+  int exits = 0;  // Exits::count
+  bool operator==(const Seen&) const = default;
 };
 
 struct AgentStatus {
@@ -278,7 +302,11 @@ struct AgentStatus {
   std::int64_t pid = 0;
   std::string image_id;
   std::string message;  // the sentence for a person: cause of the present phase
-  std::string plan;     // to_string(Plan): what would be done next, and why
+  std::string
+      cause;  // why it is not as its owner asked: a word as in Condition::reason; "" = nothing stands in the way
+  std::vector<std::string> last_lines;  // of its log, when the cause lies in the agent; oldest first, without secrets
+  Seen seen;
+  std::string plan;  // to_string(Plan): what would be done next, and why
   std::optional<TimePoint> next_attempt;
   std::uint64_t reset_done = 0;   // the last wish to clear the memory that was carried out
   std::string image;              // reference it runs by since an update; "" = the spec's

@@ -158,6 +158,19 @@ static void from_json(const json& j, Update& v) {
   v.ended_at = time_of(j, "endedAt");
 }
 
+static void to_json(json& j, const Exits& v) {
+  j = json{{"count", v.count}, {"last", time_json(v.last)}, {"cause", v.cause}, {"code", v.code}, {"seen", v.seen},
+           {"held", v.held}};
+}
+static void from_json(const json& j, Exits& v) {
+  read(j, "count", v.count);
+  v.last = time_of(j, "last");
+  read(j, "cause", v.cause);
+  read(j, "code", v.code);
+  read(j, "seen", v.seen);
+  read(j, "held", v.held);
+}
+
 void to_json(json& j, const History& v) {
   j = json{{"restartDone", v.restart_done},
            {"repairDone", v.repair_done},
@@ -183,6 +196,7 @@ void to_json(json& j, const History& v) {
            {"firstUnready", time_json(v.first_unready)},
            {"lastRestartCount", v.last_restart_count},
            {"lastRuntimeId", v.last_runtime_id},
+           {"exits", v.exits},
            {"release", v.release},
            {"update", v.update}};
 }
@@ -211,8 +225,24 @@ void from_json(const json& j, History& v) {
   v.first_unready = time_of(j, "firstUnready");
   read(j, "lastRestartCount", v.last_restart_count);
   read(j, "lastRuntimeId", v.last_runtime_id);
+  read(j, "exits", v.exits);
   read(j, "release", v.release);
   read(j, "update", v.update);
+}
+
+static void to_json(json& j, const Seen& v) {
+  j = json{{"container", v.container},
+           {"volume", v.volume},
+           {"image", v.image},
+           {"ready", v.ready ? json(*v.ready) : json(nullptr)},
+           {"exits", v.exits}};
+}
+static void from_json(const json& j, Seen& v) {
+  read(j, "container", v.container);
+  read(j, "volume", v.volume);
+  read(j, "image", v.image);
+  if (const auto ready = j.find("ready"); ready != j.end() && !ready->is_null()) v.ready = ready->get<bool>();
+  read(j, "exits", v.exits);
 }
 
 void to_json(json& j, const AgentStatus& v) {
@@ -225,6 +255,9 @@ void to_json(json& j, const AgentStatus& v) {
            {"pid", v.pid},
            {"imageId", v.image_id},
            {"message", v.message},
+           {"cause", v.cause},
+           {"lastLines", v.last_lines},
+           {"seen", v.seen},
            {"plan", v.plan},
            {"nextAttempt", time_json(v.next_attempt)},
            {"resetDone", v.reset_done},
@@ -245,6 +278,9 @@ void from_json(const json& j, AgentStatus& v) {
   read(j, "pid", v.pid);
   read(j, "imageId", v.image_id);
   read(j, "message", v.message);
+  read(j, "cause", v.cause);
+  read(j, "lastLines", v.last_lines);
+  read(j, "seen", v.seen);
   read(j, "plan", v.plan);
   v.next_attempt = time_of(j, "nextAttempt");
   read(j, "resetDone", v.reset_done);

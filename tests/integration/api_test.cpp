@@ -511,16 +511,35 @@ TEST_F(Api, ShowsAgentsOnlyToTheirOwnersAndAdministrators) {
 TEST_F(Api, ShowsWhatTheReconcilerWouldDo) {
   const std::string id = provision(ann_key_);
   AgentStatus status = observed(id, Phase::failed);
-  status.plan = "create  (absent)\n";
+  status.plan = "remove: the spec changed\ncreate: the spec changed\nwait: the image: half of it";
   status.message = "no such image";
+  status.cause = "ImageUnavailable";
+  status.last_lines = {"last words"};
+  status.seen = {"exited", "present", "failed", std::nullopt, 7};
+  status.runtime_id = "c1";
   status.next_attempt = parse_rfc3339("2026-03-19T00:00:00Z");
   record(id, status);
   const Answer answer = ask("GET", "/api/agents/" + id + "/plan", ann_key_);
-  EXPECT_EQ(answer.body["plan"], "create  (absent)\n");
+  EXPECT_EQ(answer.body["plan"], status.plan);
+  EXPECT_EQ(answer.body["actions"], json::parse(R"([{"action":"remove","why":"the spec changed"},
+                                                    {"action":"create","why":"the spec changed"}])"));
+  EXPECT_EQ(answer.body["waitingFor"], "the image: half of it");
+  EXPECT_EQ(answer.body["cause"],
+            json::parse(R"({"reason":"ImageUnavailable","message":"no such image","log":["last words"]})"));
+  EXPECT_EQ(answer.body["observed"],
+            json::parse(R"({"container":"exited","containerId":"c1","startedAt":null,"exits":7,"ready":null,
+                            "volume":"present","image":"failed"})"));
   EXPECT_EQ(answer.body["nextAttempt"], "2026-03-19T00:00:00Z");
   EXPECT_EQ(answer.body["phase"], "Failed");
   EXPECT_EQ(answer.body["message"], "no such image");
   EXPECT_EQ(answer.body["status"], "ok");
+  status = observed(id, Phase::ready);
+  status.plan = "converged";
+  record(id, status);
+  const Answer converged = ask("GET", "/api/agents/" + id + "/plan", ann_key_);
+  EXPECT_EQ(converged.body["actions"], json::array());
+  EXPECT_EQ(converged.body["waitingFor"], nullptr);
+  EXPECT_EQ(converged.body["cause"], nullptr);
 }
 
 TEST_F(Api, PagesThroughEvents) {

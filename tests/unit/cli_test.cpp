@@ -242,6 +242,22 @@ TEST_F(CliTest, CallsTheDocumentedRoutes) {
   EXPECT_NE(server.requests().back().find(R"({"agentId":"x","message":"hello"})"), std::string::npos);
 }
 
+TEST_F(CliTest, ShowsAPlanWithItsCauseTheLogAndTheNextTry) {
+  FakeServer server{[](const std::string&) {
+    return http_answer(
+        200,
+        R"({"agentId":"x","desired":"running","phase":"CrashLooping","message":"out of memory","nextAttempt":"2026-03-19T00:01:00Z",)"
+        R"("observedAt":"2026-03-19T00:00:00Z","observed":{"container":"exited","containerId":"c1","startedAt":null,"exits":7,)"
+        R"("ready":null,"volume":"present","image":"present"},"actions":[],"waitingFor":"the next try","plan":"wait: the next try",)"
+        R"("cause":{"reason":"OOMKilled","message":"out of memory","log":["one","two"]},"status":"ok"})");
+  }};
+  talk_to(server);
+  EXPECT_EQ(creel({"agents", "plan", "x"}), 0) << err_.str();
+  for (const char* part : {"container exited, volume present, image present, ended 7 times", "OOMKilled",
+                           "2026-03-19T00:01:00Z", "  one\n  two\n", "wait: the next try"})
+    EXPECT_NE(out_.str().find(part), std::string::npos) << part << "\n" << out_.str();
+}
+
 TEST_F(CliTest, ListsOrphansWithTheirAgeAndWhatWillBecomeOfThem) {
   FakeServer server{[](const std::string&) {
     return http_answer(

@@ -96,12 +96,16 @@ TEST(AgentJson, KeepsEveryFieldOnTheWayThroughTheStore) {
   history.failures = 2;
   history.last_failure_message = "no";
   history.last_restart_count = 4;
+  history.exits = {7, parse_rfc3339("2026-03-19T00:00:01Z"), "OOMKilled", 137, 4, true};
   EXPECT_EQ(nlohmann::json(history).get<History>(), history);
   AgentStatus status;
   status.observed_generation = 5;
   status.phase = Phase::crash_looping;
   status.conditions = {{"Ready", "False", "Why", "because", *parse_rfc3339("2026-03-19T00:00:00Z")}};
   status.next_attempt = parse_rfc3339("2026-03-19T00:00:00Z");
+  status.cause = "OOMKilled";
+  status.last_lines = {"one", "two"};
+  status.seen = {"exited", "present", "present", false, 7};
   EXPECT_EQ(nlohmann::json(status).get<AgentStatus>(), status);
 }
 

@@ -331,21 +331,39 @@ TEST(Plan, ReadsAsTheExplainViewShowsIt) {
   kept.storage_ours = true;
   DesiredAgent forgetful = wanted();
   forgetful.reset_wish = 1;
+  History exits = delivered();
+  exits.exits = {7, kNow, "OOMKilled", 137, 7, false};
+  History held = exits;
+  held.exits.held = true;
   const std::string text =
       "# spec drift\n" + to_string(plan_of(desired, ready())) + "\n# image missing\n" +
       to_string(plan_of(wanted(), missing)) + "\n# memory to be cleared\n" + to_string(plan_of(forgetful, ready())) +
       "\n# backing off\n" + to_string(plan_of(wanted(), nothing(), backing_off)) + "\n# engine away\n" +
       to_string(plan_of(wanted(), Observed{})) + "\n# deleted, volume kept\n" + to_string(plan_of(deleted, kept)) +
-      "\n# deleted, all gone\n" + to_string(plan_of(deleted, nothing())) + "\n# converged\n" +
+      "\n# deleted, all gone\n" + to_string(plan_of(deleted, nothing())) + "\n# ended again and again\n" +
+      to_string(plan_of(wanted(), container(ContainerState::restarting), exits)) + "\n# held\n" +
+      to_string(plan_of(wanted(), container(ContainerState::exited), held)) + "\n# converged\n" +
       to_string(plan_of(wanted(), ready()));
   EXPECT_EQ(text, test::golden("plan.txt", text));
 }
 
 TEST(Backoff, DoublesUpToItsMaximumAndStartsAtZero) {
-  EXPECT_EQ(backoff_delay(0, kPolicy), milliseconds{0});
-  EXPECT_EQ(backoff_delay(1, kPolicy), milliseconds{1'000});
-  EXPECT_EQ(backoff_delay(4, kPolicy), milliseconds{8'000});
-  EXPECT_EQ(backoff_delay(1'000, kPolicy), milliseconds{300'000});
+  const BackoffRule rule{1'000, 300'000};
+  EXPECT_EQ(backoff_delay(0, rule), milliseconds{0});
+  EXPECT_EQ(backoff_delay(1, rule), milliseconds{1'000});
+  EXPECT_EQ(backoff_delay(4, rule), milliseconds{8'000});
+  EXPECT_EQ(backoff_delay(1'000, rule), milliseconds{300'000});
+}
+
+TEST(Backoff, HasARuleForEachCause) {
+  const auto first = [](const char* reason) { return backoff_rule(reason, kPolicy).first; };
+  EXPECT_LT(first("Exited"), first("OOMKilled"));
+  EXPECT_LT(first("OOMKilled"), first("ConfigRefused"));
+  EXPECT_LT(first("ImageUnavailable"), first("NotReady"));
+  EXPECT_EQ(backoff_rule("EngineTimeout", kPolicy).most, milliseconds{60'000})
+      << "an engine that is back is found soon";
+  EXPECT_EQ(backoff_rule("EngineUnavailable", kPolicy).most, milliseconds{60'000});
+  EXPECT_EQ(backoff_rule("CreateFailed", kPolicy).most, milliseconds{300'000});
 }
 
 TEST(Learn, ForgetsFailuresAfterALongHealthyTime) {
@@ -355,6 +373,21 @@ TEST(Learn, ForgetsFailuresAfterALongHealthyTime) {
   history = learn(wanted(), ready(), history, kPolicy, kNow);
   EXPECT_EQ(history.failures, 2);
   history = learn(wanted(), ready(), history, kPolicy, kNow + kPolicy.healthy_reset);
+  EXPECT_EQ(history.failures, 0);
+}
+
+TEST(Learn, ForgetsFailuresAndExitsOnlyAfterALongHealthyTime) {
+  History history = delivered();
+  history.failures = 3;
+  history.exits.count = 7;
+  history.exits.cause = "Exited";
+  history.exits.last = kNow;
+  history = learn(wanted(), ready(), history, kPolicy, kNow);
+  history = learn(wanted(), ready(), history, kPolicy, kNow + kPolicy.healthy_reset - milliseconds{1});
+  EXPECT_EQ(history.exits.count, 7);
+  history = learn(wanted(), ready(), history, kPolicy, kNow + kPolicy.healthy_reset);
+  EXPECT_EQ(history.exits.count, 0);
+  EXPECT_EQ(history.exits.cause, "");
   EXPECT_EQ(history.failures, 0);
 }
 

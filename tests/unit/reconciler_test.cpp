@@ -57,6 +57,16 @@ TEST_F(ReconcilerTest, BringsANewAgentToReadyInOnePass) {
   EXPECT_EQ(runtime.files[agent]["config.json"], "v1");
 }
 
+TEST_F(ReconcilerTest, ForgetsAPurgedAgentWithoutWaitingForAHint) {
+  provision();
+  settle(3);
+  wish(DesiredState::deleted);
+  desired().purge = true;
+  for (int i = 0; i < 5 && repository.rows.contains(agent); ++i)
+    EXPECT_EQ(reconciler.reconcile(agent, {}).requeue_after.value_or(milliseconds{0}), milliseconds{0});
+  EXPECT_FALSE(repository.rows.contains(agent));
+}
+
 TEST_F(ReconcilerTest, DoesNothingMoreOnceConverged) {
   provision();
   settle(20);

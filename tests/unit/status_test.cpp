@@ -32,7 +32,7 @@ Observed running() {
 
 AgentStatus status_of(const Observed& observed, const History& history = {}, const AgentStatus& previous = {},
                       TimePoint now = kNow) {
-  return summarize(wanted(), observed, history, Plan{}, previous, Policy{}, now);
+  return summarize(wanted(), observed, history, Plan{}, previous, now);
 }
 
 std::string condition(const AgentStatus& status, const std::string& type) {
@@ -71,7 +71,7 @@ TEST(Status, ShowsTheAgentsOwnLastLineInACrashLoop) {
   Observed observed = running();
   observed.workload.state = ContainerState::restarting;
   observed.workload.exit_code = 3;
-  observed.last_log_line = "cannot read config";
+  observed.last_lines = {"before", "cannot read config"};
   const AgentStatus status = status_of(observed);
   EXPECT_STREQ(status_word(status.phase), "error");
   EXPECT_EQ(status.message, "the agent exited with code 3: cannot read config");
@@ -112,6 +112,20 @@ TEST(Status, KeepsTheTransitionTimeOfAConditionThatDidNotChange) {
   const AgentStatus second = status_of(observed, {}, first, kNow + milliseconds{60'000});
   ASSERT_EQ(first.conditions.size(), second.conditions.size());
   EXPECT_EQ(second.conditions[0].last_transition, kNow);
+}
+
+TEST(TellingLine, ShowsTheLastFewLinesEachBoundedAndWithoutSecrets) {
+  const std::string token = "0123456789abcdef0123456789abcdef";
+  const std::vector<VolumeFile> files{{"config.json", token, 0600, 1, 1, false}};
+  std::vector<LogLine> log;
+  for (int i = 0; i < 30; ++i) log.push_back({{}, false, "line " + std::to_string(i) + " " + token});
+  log.push_back({{}, false, " "});
+  log.push_back({{}, true, std::string(5'000, 'x')});
+  const auto told = telling_lines(log, files, 10);
+  ASSERT_EQ(told.size(), 10u);
+  EXPECT_EQ(told.front().find("line 21 "), 0u) << told.front();
+  EXPECT_LE(told.back().size(), 400u);
+  for (const auto& line : told) EXPECT_EQ(line.find(token), std::string::npos);
 }
 
 TEST(TellingLine, TakesTheLastLineThatSaysSomethingWithoutTheAgentsSecrets) {
