@@ -42,6 +42,8 @@ namespace {
 
 // Failed starts after which a container is made anew.
 constexpr int kStartsOfOneContainer = 3;
+// And restarts of one that does not get ready.
+constexpr int kRestartsOfOneContainer = 3;
 
 bool restart_pending(const DesiredAgent& desired, const History& history) {
   return desired.restart_wish > history.restart_done;
@@ -121,13 +123,15 @@ std::optional<Plan> image_missing(const DesiredAgent& desired, const Observed& o
 }
 
 Plan plan_create(const DesiredAgent& desired, const Observed& observed, const History& history, const Policy& policy,
-                 TimePoint now, const std::string& cause) {
+                 TimePoint now, const std::string& cause, int alternative = 0) {
   if (auto missing = image_missing(desired, observed, history, policy, now)) return std::move(*missing);
   std::vector<Action> actions;
   if (observed.workload_presence == Presence::present)
     actions.push_back(
         {op::RemoveWorkload{desired.id, observed.workload.runtime_id, desired.spec.stop_grace_seconds}, cause});
-  actions.push_back({create_op(desired), cause});
+  op::CreateWorkload create = create_op(desired);
+  create.alternative = alternative;
+  actions.push_back({std::move(create), cause});
   actions.push_back({op::StartWorkload{desired.id, ""}, "running is wanted"});
   // A wish of the owner that has not failed yet is never delayed by the failures of something else.
   if (observed.image == ImageState::present && history.last_failure_reason == "ImageUnavailable") {
@@ -174,6 +178,12 @@ Plan plan_running_container(const DesiredAgent& desired, const Observed& observe
     return wait(
         "the gateway to get ready" + (observed.ready_message.empty() ? "" : " (" + observed.ready_message + ")"),
         policy.starting_poll);
+  // An engine that was killed may leave an address in use that it then gives to others: only another network helps.
+  if (history.last_failure_reason == "NotReady" &&
+      history.failures % (kRestartsOfOneContainer + 1) == kRestartsOfOneContainer)
+    return plan_create(desired, observed, history, policy, now,
+                       "the gateway did not get ready in " + std::to_string(kRestartsOfOneContainer) + " restarts",
+                       1 + history.failures / (kRestartsOfOneContainer + 1));
   out.actions.push_back({restart, "the gateway was not ready within its start-up budget of " +
                                       std::to_string(desired.readiness.startup_budget.count() / 1000) + " s"});
   return unless_backing_off(history, policy, now, std::move(out.actions));
@@ -410,8 +420,9 @@ History succeeded(const DesiredAgent& desired, History history, const Action& ac
              std::holds_alternative<op::RestartWorkload>(action.operation)) {
     const bool asked_for =
         restart_pending(desired, history) || history.restart_files_hash != desired.restart_files_hash;
-    if (std::holds_alternative<op::RestartWorkload>(action.operation) && !asked_for) {
-      // A restart for health's sake: counted, so that an agent that never gets ready is tried less and less often.
+    if (!asked_for &&
+        (std::holds_alternative<op::RestartWorkload>(action.operation) || history.last_failure_reason == "NotReady")) {
+      // A new run for health's sake: counted, so that an agent that never gets ready is tried less and less often.
       history.failures += 1;
       history.last_failure = now;
       history.last_failure_reason = "NotReady";

@@ -35,6 +35,8 @@ struct CreateWorkload {
   std::string spec_hash;
   std::uint64_t generation = 0;
   std::vector<VolumeFile> files;
+  // Another number leads to another network, as far as there are several: what is wrong may be that of the last one.
+  int alternative = 0;
 };
 // Replaces files in the volume; each is whole at every moment.
 struct DeliverFiles {

@@ -148,7 +148,7 @@ class Chaos : public testing::Test {
           const json& now = x.json["agent"];
           return now["phase"] == phase && now["observedGeneration"] == now["generation"];
         },
-        180s);
+        400s);
     EXPECT_EQ(last.json["agent"]["phase"], phase) << last.text << "\n"
                                                   << as_the_engine_sees(agent) << a_.log() << b_.log();
   }
@@ -160,16 +160,17 @@ class Chaos : public testing::Test {
       text += item["Names"].dump() + " " + item["Status"].dump() + " " + item["NetworkSettings"].dump() + "\n";
     return text;
   }
-  void talk(Agent& agent) {
+  Answer talk(Agent& agent) {
     ++agent.asked;
     const Answer said = ask("POST", "/api/chat", {{"message", "hello"}, {"agentId", agent.id}});
-    if (said.status != 200 || !said.json["reply"].is_string()) return;
+    if (said.status != 200 || !said.json["reply"].is_string()) return said;
     const std::string reply = said.json["reply"];
-    if (!reply.starts_with("ECHO(")) return;  // it takes longer; its number is then seen in the next one
+    if (!reply.starts_with("ECHO(")) return said;  // it takes longer; its number is then seen in the next one
     const int count = std::stoi(reply.substr(5));
     EXPECT_GT(count, agent.replies) << agent.id << " has forgotten: " << reply;
     EXPECT_LE(count, agent.asked) << agent.id << " heard more than was said: " << reply;
     agent.replies = std::max(agent.replies, count);
+    return said;
   }
   void note_bystanders() {
     for (auto& agent : agents_) {
@@ -180,14 +181,15 @@ class Chaos : public testing::Test {
       agent.started_at = container["State"]["StartedAt"];
     }
   }
-  // The same container; and the same run, if the engine keeps containers alive without itself.
+  // The same run of the same container, if the engine keeps containers alive without itself. If it does not, it may
+  // even refuse to start one that it has lost.
   void check_bystanders(bool same_run) {
     for (const auto& agent : agents_) {
       if (!agent.bystander) continue;
       const json container = a_.engine().container(agent.id);
       ASSERT_TRUE(container.is_object()) << agent.id << " lost its container";
-      EXPECT_EQ(container["Id"], agent.container) << agent.id << " was made anew";
       if (same_run) {
+        EXPECT_EQ(container["Id"], agent.container) << agent.id << " was made anew";
         EXPECT_EQ(container["State"]["StartedAt"], agent.started_at) << agent.id << " was restarted";
       }
     }
@@ -371,8 +373,9 @@ class Chaos : public testing::Test {
     for (auto& agent : agents_) {
       if (agent.deleted || stopped_[agent.id]) continue;
       const int before = agent.replies;
-      for (int i = 0; i < 10 && agent.replies == before; ++i) talk(agent);
-      EXPECT_GT(agent.replies, before) << agent.id << " does not answer";
+      std::string said;
+      for (int i = 0; i < 10 && agent.replies == before; ++i) said = talk(agent).text;
+      EXPECT_GT(agent.replies, before) << agent.id << " does not answer: " << said << "\n" << as_the_engine_sees(agent);
     }
   }
 

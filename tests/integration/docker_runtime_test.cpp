@@ -520,6 +520,9 @@ TEST_F(DockerRuntimeTest, MakesTheBridgeOnceHoweverManyAskAtOnce) {
   threads.clear();
   EXPECT_EQ(good, 8);
   EXPECT_EQ(engine->network_list(label_filter(kLabelController, controller)).value().size(), 1u);
+  // Only who asks for another network gets one.
+  for (const auto& [alternative, number] : std::map<int, std::string>{{1, "2"}, {2, "3"}, {3, "1"}, {4, "2"}})
+    EXPECT_EQ(first.acquire({}, alternative).value(), "creel-" + controller + "-" + number) << alternative;
 }
 
 TEST_F(DockerRuntimeTest, RefusesABridgeOfSomebodyElse) {

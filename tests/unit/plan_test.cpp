@@ -295,6 +295,30 @@ TEST(Plan, WaitsForReadinessWithinTheStartUpBudgetAndRestartsAfterIt) {
   EXPECT_EQ(succeeded(desired, delivered(), late.actions[0], "", kNow).failures, 1);
 }
 
+TEST(Plan, MakesAContainerElsewhereThatDoesNotGetReadyInSeveralRestarts) {
+  const DesiredAgent desired = wanted();
+  Observed observed = ready();
+  observed.ready = false;
+  observed.workload.started_at = kNow - std::chrono::hours{2};
+  History history = delivered();
+  history.last_failure = kNow - std::chrono::hours{1};
+  history.last_failure_reason = "NotReady";
+  std::string done;
+  for (history.failures = 1; history.failures <= 8; ++history.failures) {
+    const Plan next = plan_of(desired, observed, history);
+    for (const auto& action : next.actions) {
+      done += std::string{operation_name(action.operation)} + " ";
+      if (const auto* create = std::get_if<op::CreateWorkload>(&action.operation))
+        done += "on " + std::to_string(create->alternative) + " ";
+    }
+  }
+  EXPECT_EQ(done, "restart restart remove create on 1 start restart restart restart remove create on 2 start restart ");
+  // The run in the new container is one more that may not get ready.
+  history.failures = 3;
+  const Plan anew = plan_of(desired, observed, history);
+  EXPECT_EQ(succeeded(desired, history, anew.actions.back(), "", kNow).failures, 4);
+}
+
 TEST(Plan, GivesARunThatWasReadyTheWholeBudgetToGetReadyAgain) {
   DesiredAgent desired = wanted();
   desired.readiness.startup_budget = milliseconds{10'000};

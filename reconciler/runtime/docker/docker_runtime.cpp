@@ -199,7 +199,7 @@ Result<std::string> DockerRuntime::create_or_find(const op::CreateWorkload& oper
                 stop));
   if (!is_ours(volume.labels, operation.agent, options_.controller_id)) return foreign("volume", name, volume.labels);
 
-  CREEL_TRY(const std::string network, networks_.acquire(stop));
+  CREEL_TRY(const std::string network, networks_.acquire(stop, operation.alternative));
   const CreateContext context{options_.controller_id, network,           publishes(),
                               about.limits_swap,      about.limits_pids, about.cpus};
   auto created = engine_.container_create(name, create_container_body(operation, context), stop);

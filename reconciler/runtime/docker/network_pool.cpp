@@ -14,6 +14,7 @@ constexpr std::chrono::seconds kCountValid{30};
 // A container created by another process of this controller is not counted until then either; the bridge has 23 ports
 // more than we use.
 constexpr int kNumberMax = 9'999;
+constexpr int kAlternatives = 3;
 }  // namespace
 
 std::string bridge_name(const std::string& controller_id, const std::string& engine_id, int number) {
@@ -44,11 +45,12 @@ Result<void> NetworkPool::count(std::stop_token stop) {
   return {};
 }
 
-Result<std::string> NetworkPool::acquire(std::stop_token stop) {
+Result<std::string> NetworkPool::acquire(std::stop_token stop, int alternative) {
   std::lock_guard lock{mutex_};
   CREEL_CHECK(count(stop));
+  int pass_over = alternative % kAlternatives;
   for (int number = 1; number <= kNumberMax; ++number) {
-    if (agents_[number] >= kAgentsPerNetwork) continue;
+    if (agents_[number] >= kAgentsPerNetwork || pass_over-- > 0) continue;
     CREEL_CHECK(ensure_number(number, stop));
     ++agents_[number];
     return name_of(number);

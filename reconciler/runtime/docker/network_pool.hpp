@@ -25,8 +25,9 @@ class NetworkPool {
 
   NetworkPool(Engine& engine, std::string controller_id) : engine_(engine), controller_(std::move(controller_id)) {}
 
-  // The lowest network with room, made if need be. Counts one agent more on it.
-  Result<std::string> acquire(std::stop_token stop);
+  // The lowest network with room, made if need be; of three with room the second or third, as `alternative` says.
+  // Counts one agent more on it.
+  Result<std::string> acquire(std::stop_token stop, int alternative = 0);
   // Makes the network again if it is gone. not_found: it is none of this pool's.
   Result<void> ensure(const std::string& name, std::stop_token stop);
 
