@@ -296,7 +296,7 @@ Plan plan(const DesiredAgent& desired, const Observed& observed, const History& 
           const Capabilities& capabilities, const Policy& policy, TimePoint now) {
   if (observed.workload_presence == Presence::unknown)
     return wait("the engine does not answer" + (observed.error.empty() ? "" : " (" + observed.error + ")"),
-                policy.unknown_poll);
+                observed.engine_away ? policy.away_poll : policy.unknown_poll);
   if (observed.workload_presence == Presence::present && !observed.workload.ours)
     return wait("a container of this name belongs to " + (observed.workload.owner_label.empty()
                                                               ? "nobody Creel knows"

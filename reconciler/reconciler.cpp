@@ -58,6 +58,7 @@ Observed Reconciler::observe(const DesiredAgent& desired, const History& history
   if (!seen) {
     Observed unknown;
     unknown.error = seen.error().message;
+    unknown.engine_away = seen.error().kind == ErrorKind::unavailable;
     unknown.at = deps_.clock();
     return unknown;
   }

@@ -201,6 +201,7 @@ struct Observed {
   ConfigWord config_word = ConfigWord::none;
   std::string config_message;  // why it was refused, as the agent says
   std::string error;           // why presence is unknown
+  bool engine_away = false;    // because the engine cannot be reached at all
   TimePoint at;
 };
 

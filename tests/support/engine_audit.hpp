@@ -52,6 +52,11 @@ class EngineAudit {
   EngineAudit(const EngineAudit&) = delete;
   EngineAudit& operator=(const EngineAudit&) = delete;
 
+  // From now on calls whose path holds this are never answered; "": all are.
+  void hang(std::string text) {
+    const std::lock_guard lock{mutex_};
+    hung_ = std::move(text);
+  }
   std::string host() const { return "unix://" + path_; }
   // In the order in which they came.
   std::vector<Call> calls() const {
@@ -147,13 +152,16 @@ class EngineAudit {
       connection.engine = engine;
       connection.up = std::thread{[this, client, engine, process = peer.pid] {
         Requests requests{process};
+        bool hung = false;
         pump(client, engine, [&](std::string_view bytes) {
           auto found = requests.push(bytes);
           const std::lock_guard lock{mutex_};
+          for (const Call& call : found) hung |= !hung_.empty() && call.path.find(hung_) != std::string::npos;
           std::move(found.begin(), found.end(), std::back_inserter(calls_));
+          return !hung;
         });
       }};
-      connection.down = std::thread{[client, engine] { pump(engine, client, [](std::string_view) {}); }};
+      connection.down = std::thread{[client, engine] { pump(engine, client, [](std::string_view) { return true; }); }};
     }
   }
 
@@ -163,7 +171,7 @@ class EngineAudit {
     for (;;) {
       const ssize_t got = recv(from, buffer.data(), buffer.size(), 0);
       if (got <= 0) break;
-      note(std::string_view{buffer.data(), static_cast<std::size_t>(got)});
+      if (!note(std::string_view{buffer.data(), static_cast<std::size_t>(got)})) continue;
       for (ssize_t sent = 0; sent < got;) {
         const ssize_t more = send(to, buffer.data() + sent, static_cast<std::size_t>(got - sent), MSG_NOSIGNAL);
         if (more <= 0) {
@@ -182,6 +190,7 @@ class EngineAudit {
   std::list<Connection> connections_;  // the acceptor's until it has ended
   mutable std::mutex mutex_;
   std::vector<Call> calls_;
+  std::string hung_;
 };
 
 }  // namespace creel::test

@@ -13,6 +13,7 @@
 #include "reconciler/runtime/docker/log_decoder.hpp"
 #include "reconciler/runtime/docker/network_pool.hpp"
 #include "reconciler/runtime/docker/pull_pool.hpp"
+#include "reconciler/runtime/docker/quarantine.hpp"
 #include "reconciler/runtime/docker/tar.hpp"
 #include "tests/support/support.hpp"
 
@@ -319,6 +320,36 @@ TEST(PullProgress, TurnsAnErrorLineIntoTheError) {
 }
 
 // --- breaker ---
+
+TEST(Quarantine, LeavesWhatIsSilentAloneForLongerAndLongerUntilItAnswers) {
+  Quarantine quarantine;
+  Quarantine::Time now{};
+  EXPECT_FALSE(quarantine.left("a", now));
+  std::chrono::milliseconds expected = Quarantine::kFirst;
+  for (int i = 0; i < 10; ++i) {
+    quarantine.silent("a", now);
+    EXPECT_EQ(quarantine.left("a", now), expected);
+    EXPECT_FALSE(quarantine.left("b", now)) << "the others are asked";
+    now += expected;
+    EXPECT_FALSE(quarantine.left("a", now));
+    expected = std::min(expected * 2, Quarantine::kLongest);
+  }
+  quarantine.answered("a");
+  EXPECT_EQ(quarantine.size(), 0u);
+  quarantine.silent("a", now);
+  EXPECT_EQ(quarantine.left("a", now), Quarantine::kFirst);
+  quarantine.silent("b", now + Quarantine::kLongest * 3);
+  EXPECT_EQ(quarantine.size(), 1u) << "what nobody asks about is forgotten";
+}
+
+TEST(Breaker, StaysClosedWhenOneContainerIsSilentAgainAndAgain) {
+  Breaker breaker;
+  const Breaker::Time t0{};
+  for (int i = 0; i < 50; ++i) breaker.failed(t0, "x", "stuck");
+  EXPECT_EQ(breaker.admit(t0), Breaker::Verdict::go);
+  for (const char* other : {"a", "b", "c", "d"}) breaker.failed(t0, "x", other);
+  EXPECT_NE(breaker.admit(t0), Breaker::Verdict::go) << "five of them: it is the engine";
+}
 
 TEST(Breaker, OpensAfterFiveFailuresInARowAndNoSooner) {
   Breaker breaker;

@@ -18,11 +18,14 @@ void Breaker::succeeded() {
   probing_ = false;
   pause_ = Duration{0};
   reason_.clear();
+  subject_.clear();
 }
 
-void Breaker::failed(Time now, std::string reason) {
+void Breaker::failed(Time now, std::string reason, std::string_view subject) {
   reason_ = std::move(reason);
   if (open_) return;  // calls that began before it opened add nothing
+  if (!subject.empty() && subject == subject_) return;
+  subject_ = subject;
   if (++failures_ < kThreshold) return;
   open_ = true;
   pause_ = kFirstPause;

@@ -8,6 +8,7 @@
 
 #include <chrono>
 #include <string>
+#include <string_view>
 
 namespace creel::docker {
 
@@ -29,7 +30,8 @@ class Breaker {
   Verdict admit(Time now);
   // After `go`: what became of the call. Only connection failures and timeouts are failures; any answer is a success.
   void succeeded();
-  void failed(Time now, std::string reason);
+  // `subject`: one container; that it is silent again and again says nothing new about the engine. "": the engine.
+  void failed(Time now, std::string reason, std::string_view subject = {});
   // After `probe`: what became of it; `abandoned`: the prober was cancelled before it knew.
   void probe_succeeded() { succeeded(); }
   void probe_failed(Time now, std::string reason);
@@ -45,6 +47,7 @@ class Breaker {
   Duration pause_{0};
   Time next_probe_;
   std::string reason_;
+  std::string subject_;  // of the last failure
 };
 
 }  // namespace creel::docker

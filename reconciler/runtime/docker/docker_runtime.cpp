@@ -70,7 +70,37 @@ bool DockerRuntime::publishes() const {
 
 // --- observe ---
 
+Result<void> DockerRuntime::admit(const std::string& key) {
+  const std::lock_guard lock{quarantine_mutex_};
+  const auto left = quarantine_.left(key, std::chrono::steady_clock::now());
+  if (!left) return {};
+  return Error{ErrorKind::timeout, "the engine gave no answer in time; it is asked again in " +
+                                       std::to_string(std::chrono::ceil<seconds>(*left).count()) + " s"};
+}
+
+void DockerRuntime::account(const std::string& key, const std::optional<Error>& error) {
+  const std::lock_guard lock{quarantine_mutex_};
+  if (!error ||
+      (!is(*error, ErrorKind::timeout) && !is(*error, ErrorKind::unavailable) && !is(*error, ErrorKind::cancelled)))
+    quarantine_.answered(key);
+  else if (is(*error, ErrorKind::timeout))
+    quarantine_.silent(key, std::chrono::steady_clock::now());
+}
+
+// An engine that is silent about this one container may well answer about the others: those who ask are not to wait.
 Result<Observed> DockerRuntime::observe(const AgentId& agent, const std::string& image, std::stop_token stop) {
+  const std::string key = "observe " + object_name(agent);
+  CREEL_CHECK(admit(key));
+  auto observed = look(agent, image, stop);
+  // What the others said is worth knowing; the container is what is left alone.
+  if (observed && observed->workload_presence == Presence::unknown)
+    account(key, Error{ErrorKind::timeout, observed->error, {}, {}});
+  else
+    account(key, observed ? std::nullopt : std::optional{observed.error()});
+  return observed;
+}
+
+Result<Observed> DockerRuntime::look(const AgentId& agent, const std::string& image, std::stop_token stop) {
   const std::string name = object_name(agent);
   Observed observed;
   std::optional<Error> container_error;
@@ -166,7 +196,15 @@ void DockerRuntime::look_at_image(const std::string& image, std::stop_token stop
 // --- apply ---
 
 Result<std::string> DockerRuntime::apply(const Operation& operation, std::stop_token stop) {
+  const auto key = std::visit(
+      [](const auto& op) -> std::string {
+        if constexpr (requires { op.agent; }) return "apply " + object_name(op.agent);
+        return {};
+      },
+      operation);
+  if (!key.empty()) CREEL_CHECK(admit(key));
   auto result = std::visit([&](const auto& op) { return carry_out(op, stop); }, operation);
+  if (!key.empty()) account(key, result ? std::nullopt : std::optional{result.error()});
   if (!result) return refused(std::move(result).error());
   return result;
 }

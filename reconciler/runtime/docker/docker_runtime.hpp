@@ -6,6 +6,8 @@
 #pragma once
 
 #include <functional>
+#include <mutex>
+#include <optional>
 #include <stop_token>
 #include <string>
 #include <vector>
@@ -14,6 +16,7 @@
 #include "reconciler/runtime/docker/engine.hpp"
 #include "reconciler/runtime/docker/network_pool.hpp"
 #include "reconciler/runtime/docker/pull_pool.hpp"
+#include "reconciler/runtime/docker/quarantine.hpp"
 #include "reconciler/runtime/docker/volume.hpp"
 #include "reconciler/runtime/runtime.hpp"
 
@@ -50,6 +53,10 @@ class DockerRuntime : public Runtime {
   bool wait_for_pull(const std::string& image, std::stop_token stop) { return pulls_.wait(image, stop); }
 
  private:
+  Result<Observed> look(const AgentId& agent, const std::string& image, std::stop_token stop);
+  // timeout: what is asked under this key is left alone for now.
+  Result<void> admit(const std::string& key);
+  void account(const std::string& key, const std::optional<Error>& error);
   Result<std::string> carry_out(const op::PullImage& operation, std::stop_token stop);
   Result<std::string> carry_out(const op::CreateWorkload& operation, std::stop_token stop);
   Result<std::string> carry_out(const op::DeliverFiles& operation, std::stop_token stop);
@@ -79,6 +86,8 @@ class DockerRuntime : public Runtime {
   const RuntimeOptions options_;
   NetworkPool networks_;
   VolumeAccess volumes_;
+  std::mutex quarantine_mutex_;
+  Quarantine quarantine_;  // under quarantine_mutex_; keys: "observe creel-…", "apply creel-…"
   PullPool pulls_;
 };
 

@@ -26,6 +26,15 @@ std::string container_path(const std::string& id, const std::string& rest) {
   return "/containers/" + encode(id) + rest;
 }
 
+// "/containers/abc/json" -> "abc"; "" when it is about no container.
+std::string_view container_of(std::string_view path) {
+  constexpr std::string_view kContainers = "/containers/";
+  if (!path.starts_with(kContainers)) return {};
+  path.remove_prefix(kContainers.size());
+  const auto slash = path.find_first_of("/?");
+  return slash == std::string_view::npos || path[slash] == '?' ? std::string_view{} : path.substr(0, slash);
+}
+
 bool is_success(int status) { return (status >= 200 && status < 300) || status == 304; }
 
 }  // namespace
@@ -80,18 +89,19 @@ struct Engine::Impl {
   }
 
   // Counts an exchange with the breaker. A lost connection makes what was learned about the engine doubtful.
-  void account(const Result<http::Response>& result, bool may_time_out) {
+  void account(const Result<http::Response>& result, const Call& call) {
     std::lock_guard lock{mutex};
     if (result) return breaker.succeeded();
     const Error& error = result.error();
     if (error.kind == ErrorKind::unavailable) {
       api.clear();
       about.reset();
-    } else if (error.kind != ErrorKind::timeout || may_time_out) {
+    } else if (error.kind != ErrorKind::timeout || call.may_time_out) {
       return;  // cancelled, or nothing that the engine is to blame for
     }
     const bool was_open = breaker.is_open();
-    breaker.failed(std::chrono::steady_clock::now(), error.message);
+    breaker.failed(std::chrono::steady_clock::now(), error.message,
+                   error.kind == ErrorKind::timeout ? container_of(call.path) : std::string_view{});
     if (!was_open && breaker.is_open()) {
       spdlog::warn("the Docker engine at {} does not answer ({}); calls fail at once until it does",
                    options.docker_host, error.message);
@@ -130,7 +140,7 @@ struct Engine::Impl {
     CREEL_CHECK(admit(stop));
     CREEL_TRY(auto http_request, request(call, prefix));
     auto answer = client.send(std::move(http_request), stop);
-    account(answer, call.may_time_out);
+    account(answer, call);
     if (answer && !is_success(answer->status)) return engine_error(answer->status, answer->body, call.what);
     return answer;
   }
@@ -205,7 +215,7 @@ struct Engine::Impl {
       }
       if (on_open) on_open();
     });
-    account(answer, call.may_time_out);
+    account(answer, call);
     if (!answer) return answer.error();
     if (!is_success(answer->status)) return engine_error(answer->status, answer->body, call.what);
     return {};
@@ -381,7 +391,7 @@ Result<void> Engine::archive_put(const std::string& id, const std::string& path,
         return produced;
       },
       stop);
-  if (made) impl_->account(answer, call.may_time_out);
+  if (made) impl_->account(answer, call);
   if (!answer) return answer.error();
   if (!is_success(answer->status)) return engine_error(answer->status, answer->body, call.what);
   return {};
