@@ -21,6 +21,18 @@ void pause(milliseconds duration, std::stop_token stop) {
 
 }  // namespace
 
+void work_on(WorkQueue& queue, Reconciler& reconciler, const AgentId& id, std::stop_token stop) {
+  const PassOutcome outcome = reconciler.reconcile(id, stop);
+  queue.done(id);
+  if (outcome.requeue_after) queue.add_after(id, *outcome.requeue_after);
+}
+
+Result<void> resync(WorkQueue& queue, AgentRepository& repository) {
+  CREEL_TRY(const auto ids, repository.list());
+  for (const AgentId& id : ids) queue.add(id, Priority::resync);
+  return {};
+}
+
 ControlLoop::ControlLoop(Reconciler& reconciler, AgentRepository& repository, Runtime& runtime, Options options)
     : reconciler_(reconciler), repository_(repository), runtime_(runtime), options_(options), queue_(steady_now) {}
 
@@ -49,15 +61,11 @@ void ControlLoop::on_wish(const std::string& payload) {
   if (const auto id = AgentId::parse(payload))
     queue_.add(*id, Priority::wish);
   else
-    resync();
+    resync_all();
 }
 
 void ControlLoop::work(std::stop_token stop) {
-  while (const auto id = queue_.pop(stop)) {
-    const PassOutcome outcome = reconciler_.reconcile(*id, stop);
-    queue_.done(*id);
-    if (outcome.requeue_after) queue_.add_after(*id, *outcome.requeue_after);
-  }
+  while (const auto id = queue_.pop(stop)) work_on(queue_, reconciler_, *id, stop);
 }
 
 void ControlLoop::watch_engine(std::stop_token stop) {
@@ -70,7 +78,7 @@ void ControlLoop::watch_engine(std::stop_token stop) {
           delay = milliseconds{250};
           complained = false;
           // Whatever happened while nobody listened was not reported.
-          resync();
+          resync_all();
         },
         [this](const AgentId& id) { queue_.add(id, Priority::wish); }, stop);
     events_connected_ = false;
@@ -86,18 +94,14 @@ void ControlLoop::watch_engine(std::stop_token stop) {
 
 void ControlLoop::resync_forever(std::stop_token stop) {
   while (!stop.stop_requested()) {
-    resync();
+    resync_all();
     pause(options_.resync, stop);
   }
 }
 
-void ControlLoop::resync() {
-  auto ids = repository_.list();
-  if (!ids) {
-    spdlog::warn("resync: agents not listed: {}", ids.error().message);
-    return;
-  }
-  for (const AgentId& id : *ids) queue_.add(id, Priority::resync);
+void ControlLoop::resync_all() {
+  if (const auto done = resync(queue_, repository_); !done)
+    spdlog::warn("resync: agents not listed: {}", done.error().message);
 }
 
 }  // namespace creel

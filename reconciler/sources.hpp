@@ -18,6 +18,10 @@
 
 namespace creel {
 
+// What a worker does with a key it has popped, and what the resync timer does; the simulation does both on virtual time.
+void work_on(WorkQueue& queue, Reconciler& reconciler, const AgentId& id, std::stop_token stop);
+Result<void> resync(WorkQueue& queue, AgentRepository& repository);
+
 class ControlLoop {
  public:
   struct Options {
@@ -40,7 +44,7 @@ class ControlLoop {
   void work(std::stop_token stop);
   void watch_engine(std::stop_token stop);
   void resync_forever(std::stop_token stop);
-  void resync();
+  void resync_all();
 
   Reconciler& reconciler_;
   AgentRepository& repository_;

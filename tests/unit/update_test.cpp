@@ -1,9 +1,7 @@
-// Updates on the engine in memory: each way they end, and random histories with controllers that die at any call.
+// Updates on the engine in memory: each way they end. Random histories of them are in tests/sim.
 #include "reconciler/update.hpp"
 
 #include <gtest/gtest.h>
-
-#include <random>
 
 #include "controller/core/spec_hash.hpp"
 #include "reconciler/reconciler.hpp"
@@ -13,8 +11,6 @@
 
 namespace creel {
 namespace {
-
-struct Died {};  // the controller was killed in the middle of a call
 
 class World {
  public:
@@ -57,13 +53,8 @@ class World {
   // One pass of a controller that knows nothing but the rows.
   void pass() {
     Reconciler reconciler{{repository, runtime, runtime, [this] { return now; }, Policy{}, [this] { return term; }}};
-    try {
-      const PassOutcome outcome = reconciler.reconcile(agent, {});
-      now += std::clamp(outcome.requeue_after.value_or(milliseconds{1'000}), milliseconds{1}, milliseconds{2'000});
-    } catch (const Died&) {
-      ++deaths;
-      now += milliseconds{500};
-    }
+    const PassOutcome outcome = reconciler.reconcile(agent, {});
+    now += std::clamp(outcome.requeue_after.value_or(milliseconds{1'000}), milliseconds{1}, milliseconds{2'000});
     after_pass();
   }
   void settle(int passes = 80) {
@@ -80,7 +71,6 @@ class World {
   test::MemoryRepository repository;
   SimRuntime runtime{[this] { return now; }};
   std::optional<std::uint64_t> term{1};
-  int deaths = 0;
 };
 
 TEST(Update, TakesAnImageThatWorksAndKeepsACopyForAWhile) {
@@ -91,7 +81,7 @@ TEST(Update, TakesAnImageThatWorksAndKeepsACopyForAWhile) {
   EXPECT_EQ(world.status().update_outcome, "Committed");
   EXPECT_EQ(world.status().image, "agent:2");
   EXPECT_EQ(world.status().phase, Phase::ready);
-  EXPECT_EQ(world.runtime.backups[world.agent]["data"], "old");
+  EXPECT_EQ(world.runtime.backups[world.agent].files["data"], "old");
   EXPECT_EQ(world.runtime.files[world.agent]["config.json"], "v1") << "the files were delivered again";
   world.now += Policy{}.backup_retention;
   world.settle(5);
@@ -244,51 +234,6 @@ TEST(Update, ReadsAsTheExplainViewShowsIt) {
   text.pop_back();
   EXPECT_EQ(text, test::golden("plan_update.txt", text));
 }
-
-// Random wishes, engine faults and deaths of the controller before or after any call; in the end all is as wished.
-class RandomUpdates : public testing::TestWithParam<int> {};
-
-TEST_P(RandomUpdates, EndCommittedOrRolledBackWithTheDataThatBelongsToTheImage) {
-  std::mt19937 random{static_cast<unsigned>(GetParam())};
-  const auto chance = [&](int of) { return std::uniform_int_distribution<>{1, of}(random) == 1; };
-  World world;
-  bool calm = false;
-  world.runtime.fault = [&](const std::string& call) {
-    if (calm) return SimFault::none;
-    if (chance(12)) throw Died{};  // before the call did anything
-    if (call.starts_with("observe")) return chance(20) ? SimFault::unavailable : SimFault::none;
-    if (chance(12)) return SimFault::lost_answer;
-    if (chance(20)) return SimFault::timeout;
-    return SimFault::none;
-  };
-  const std::vector<std::string> images{"agent:2", "agent:exits", "agent:never", "agent:none", "agent:1"};
-  world.runtime.pullable.insert("agent:1");
-  for (int i = 0; i < 250; ++i) {
-    if (chance(25)) world.wish_update(images[random() % images.size()]);
-    if (chance(40)) world.wish(chance(2) ? DesiredState::stopped : DesiredState::running);
-    if (chance(60)) {
-      world.desired().repair_wish += 1;
-      world.desired().generation += 1;
-    }
-    world.pass();
-    // Data are never lost: they are in the volume, or whole in the copy.
-    const auto& files = world.runtime.files[world.agent];
-    const auto& backups = world.runtime.backups;
-    ASSERT_TRUE(files.contains("data") || (backups.contains(world.agent) && backups.at(world.agent).contains("data")))
-        << "seed " << GetParam() << " pass " << i;
-  }
-  calm = true;
-  world.wish(DesiredState::running);
-  world.settle(300);
-  const std::string image = world.running_image();
-  EXPECT_TRUE(image == "id:agent:1" || image == "id:agent:2") << "seed " << GetParam() << ": " << image;
-  EXPECT_EQ(world.status().phase, Phase::ready) << "seed " << GetParam();
-  EXPECT_EQ(world.status().update_done, world.desired().update_wish) << "seed " << GetParam();
-  EXPECT_EQ(image, SimRuntime::image_id(world.status().image.empty() ? "agent:1" : world.status().image));
-  EXPECT_GT(world.deaths, 0);
-}
-
-INSTANTIATE_TEST_SUITE_P(Seeds, RandomUpdates, testing::Range(1, 61));
 
 }  // namespace
 }  // namespace creel
