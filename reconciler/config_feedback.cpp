@@ -98,7 +98,7 @@ Condition config_condition(const DesiredAgent& desired, const History& history) 
     condition.reason = "TakenIn";
   } else {
     condition.status = "Unknown";
-    const bool delivered = history.files_hash == wanted;
+    const bool delivered = history.files_hash == wanted && !history.files_delivered_to.empty();
     condition.reason = delivered ? "NotSaid" : "NotDelivered";
     condition.message = delivered ? "the agent has not said yet what it makes of its configuration"
                                   : "the agent has not got its configuration yet";

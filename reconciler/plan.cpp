@@ -58,7 +58,8 @@ op::CreateWorkload create_op(const DesiredAgent& desired) {
   return {desired.id, desired.spec, desired.spec_hash, desired.generation, desired.files};
 }
 
-Plan plan_deleted(const DesiredAgent& desired, const Observed& observed, const Policy& policy, TimePoint now) {
+Plan plan_deleted(const DesiredAgent& desired, const Observed& observed, const History& history, const Policy& policy,
+                  TimePoint now) {
   Plan out;
   if (observed.workload_presence == Presence::present) {
     if (observed.workload.state == ContainerState::removing)
@@ -70,13 +71,18 @@ Plan plan_deleted(const DesiredAgent& desired, const Observed& observed, const P
   }
   if (observed.storage_presence == Presence::unknown)
     return wait("the engine to say whether the volume exists", policy.unknown_poll);
-  if (observed.storage_presence == Presence::present && observed.storage_ours) {
+  // A roll-back that was under way may have left the data in the copy alone.
+  const bool foreign = observed.storage_presence == Presence::present && !observed.storage_ours;
+  if ((observed.storage_presence == Presence::present && !foreign) || history.update.backup) {
     const TimePoint until = desired.deleted_at.value_or(now) + policy.volume_retention;
     if (!desired.purge && now < until)
       return wait("the volume is kept until " + to_rfc3339(until),
                   std::min<milliseconds>(until - now, policy.deleted_poll));
-    out.actions.push_back(
-        {op::RemoveStorage{desired.id}, desired.purge ? "purge was asked for" : "retention has passed"});
+    const std::string cause = desired.purge ? "purge was asked for" : "retention has passed";
+    if (foreign)
+      out.actions.push_back({op::RemoveBackup{desired.id}, cause});
+    else
+      out.actions.push_back({op::RemoveStorage{desired.id}, cause});
     return out;
   }
   out.forget = true;
@@ -134,7 +140,8 @@ Plan plan_create(const DesiredAgent& desired, const Observed& observed, const Hi
   actions.push_back({std::move(create), cause});
   actions.push_back({op::StartWorkload{desired.id, ""}, "running is wanted"});
   // A wish of the owner that has not failed yet is never delayed by the failures of something else.
-  if (observed.image == ImageState::present && history.last_failure_reason == "ImageUnavailable") {
+  if (observed.image == ImageState::present &&
+      (history.last_failure_reason == "ImageUnavailable" || history.last_failure_reason == "ImageAskedForAgain")) {
     Plan out;
     out.actions = std::move(actions);
     return out;
@@ -302,7 +309,7 @@ Plan plan(const DesiredAgent& desired, const Observed& observed, const History& 
                                                               ? "nobody Creel knows"
                                                               : "controller " + observed.workload.owner_label),
                 policy.foreign_poll);
-  if (desired.state == DesiredState::deleted) return plan_deleted(desired, observed, policy, now);
+  if (desired.state == DesiredState::deleted) return plan_deleted(desired, observed, history, policy, now);
   const UpdateStep step = history.update.step;
   if (step != UpdateStep::none && step != UpdateStep::pulling)
     return plan_update(desired, observed, history, capabilities, policy, now);
@@ -316,8 +323,9 @@ namespace {
 
 History learn_run(const DesiredAgent& desired, const Observed& observed, History history, const Policy& policy,
                   TimePoint now) {
-  // Without a volume there is no memory.
-  if (observed.storage_presence == Presence::absent && observed.workload_presence == Presence::absent)
+  // Without a volume there is no memory, unless a copy is about to be put back.
+  const bool may_go_back = history.update.step != UpdateStep::none && history.update.step != UpdateStep::pulling;
+  if (observed.storage_presence == Presence::absent && observed.workload_presence == Presence::absent && !may_go_back)
     history.reset_done = desired.reset_wish;
   if (observed.workload_presence != Presence::present || !observed.workload.ours) {
     if (observed.workload_presence == Presence::absent) {
@@ -389,8 +397,19 @@ History intend(const DesiredAgent& desired, const Observed& observed, History hi
   } else if (std::holds_alternative<op::CreateWorkload>(action.operation)) {
     history.delivered_at = observed.at;
     history.delivered_run.reset();
-  } else if (std::holds_alternative<op::DeliverFiles>(action.operation)) {
+    history.deliveries = 0;
+    history.files_hash = desired.files_hash;
+    history.files_delivered_to.clear();
+    history.restart_files_hash.clear();
+  } else if (const auto* deliver = std::get_if<op::DeliverFiles>(&action.operation)) {
+    const bool elsewhere = !history.files_delivered_to.empty() && history.files_delivered_to != deliver->runtime_id;
+    if (elsewhere || history.files_hash != desired.files_hash) history.deliveries = 0;
     history.delivered_at = observed.at;  // before the agent can have said anything of it
+    // Until it is known to have succeeded, the volume may hold these files, or those before.
+    history.files_hash = desired.files_hash;
+    history.files_delivered_to.clear();
+    // And whether the process has read them is not known before it was restarted.
+    if (history.restart_files_hash != desired.restart_files_hash) history.restart_files_hash.clear();
     history.delivered_run =
         observed.workload.state == ContainerState::running ? observed.workload.started_at : std::nullopt;
   }
@@ -400,6 +419,9 @@ History intend(const DesiredAgent& desired, const Observed& observed, History hi
 History succeeded(const DesiredAgent& desired, History history, const Action& action, const std::string& created,
                   TimePoint now) {
   history = update_succeeded(std::move(history), action, now);
+  // Its outcome shows later: what failed before is not that, or a pull that fails for ever would count as one failure.
+  if (std::holds_alternative<op::PullImage>(action.operation) && history.last_failure_reason == "ImageUnavailable")
+    history.last_failure_reason = "ImageAskedForAgain";
   if (std::holds_alternative<op::CreateWorkload>(action.operation)) {
     history.files_delivered_to = created;
     history.files_hash = desired.files_hash;
@@ -410,10 +432,9 @@ History succeeded(const DesiredAgent& desired, History history, const Action& ac
     history.exits.held = false;
     history.repair_done = desired.repair_wish;
   } else if (const auto* deliver = std::get_if<op::DeliverFiles>(&action.operation)) {
-    const bool again = history.files_delivered_to == deliver->runtime_id && history.files_hash == desired.files_hash;
     history.files_delivered_to = deliver->runtime_id;
     history.files_hash = desired.files_hash;
-    history.deliveries = again ? history.deliveries + 1 : 1;
+    history.deliveries += 1;
   } else if (std::holds_alternative<op::ClearStorage>(action.operation)) {
     history.reset_done = desired.reset_wish;
   } else if (std::holds_alternative<op::StartWorkload>(action.operation) ||

@@ -98,6 +98,7 @@ Plan plan_update(const DesiredAgent& desired, const Observed& observed, const Hi
 Plan with_update(Plan plan, const DesiredAgent& desired, const Observed& observed, const History& history,
                  const Policy& policy, TimePoint now) {
   const Update& update = history.update;
+  const bool idle = plan.actions.empty() && plan.waiting_for.empty();
   const auto by = [&plan](milliseconds poll) {
     plan.requeue_after = std::min(plan.requeue_after.value_or(poll), poll);
   };
@@ -117,7 +118,8 @@ Plan with_update(Plan plan, const DesiredAgent& desired, const Observed& observe
     plan.waiting_for += (plan.waiting_for.empty() ? "" : "; ") + update_words(desired, observed, history);
   } else if (update.step == UpdateStep::pulling) {
     plan.waiting_for += (plan.waiting_for.empty() ? "" : "; ") + update_words(desired, observed, history);
-  } else if (update.step == UpdateStep::none && update.backup && plan.actions.empty() && plan.waiting_for.empty()) {
+  }
+  if (idle && update.backup && (update.step == UpdateStep::none || update_waits_for_start(desired, history))) {
     // Kept for a while after a success; after a roll-back the volume holds the same.
     const bool keep = update.outcome == UpdateOutcome::committed && update.ended_at;
     const milliseconds left = keep ? *update.ended_at + policy.backup_retention - now : milliseconds{0};

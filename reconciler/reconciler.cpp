@@ -25,9 +25,11 @@ Event action_event(const AgentId& agent, const Action& action, const std::string
   return {agent, "action", name + "-failed", action.cause + ": " + error, "creel"};
 }
 
-// Deleting what runs, or ending a run, takes up to the grace period: say so before it begins.
+// Deleting what runs, or ending a run, takes up to the grace period: say so before it begins. And files that were put
+// into a volume by somebody who did not live to say so would leave the row with what it held before.
 bool worth_announcing(const Operation& operation) {
-  return std::holds_alternative<op::StopWorkload>(operation) || std::holds_alternative<op::RemoveWorkload>(operation) ||
+  return std::holds_alternative<op::CreateWorkload>(operation) || std::holds_alternative<op::DeliverFiles>(operation) ||
+         std::holds_alternative<op::StopWorkload>(operation) || std::holds_alternative<op::RemoveWorkload>(operation) ||
          std::holds_alternative<op::RestartWorkload>(operation) || std::holds_alternative<op::BackUpStorage>(operation);
 }
 
@@ -182,14 +184,18 @@ PassOutcome Reconciler::reconcile(const AgentId& id, std::stop_token stop) {
     announced.plan = to_string(todo);
     return static_cast<bool>(deps_.repository.record(id, announced, now, std::exchange(events, {}), *term));
   };
+  // The step of an update must be in the row before the engine is asked for what belongs to it.
+  bool step_kept = history.update.step == record.history.update.step;
   for (Action action : todo.actions) {
     if (stop.stop_requested() || deps_.term() != term) return {};
     if (auto* start = std::get_if<op::StartWorkload>(&action.operation); start && start->runtime_id.empty())
       start->runtime_id = created;
     const History with_intent = intend(desired, observed, history, action);
-    if (worth_announcing(action.operation)) {
+    if (!std::exchange(step_kept, true) || worth_announcing(action.operation)) {
       // The intent must be in the row before the engine is asked, or a crash in between would repeat the action.
       if (!keep(with_intent)) return {kStoreRetry};
+      // The store may have taken its time, and another may lead by now.
+      if (stop.stop_requested() || deps_.term() != term) return {};
     }
     history = with_intent;
     auto applied = deps_.runtime.apply(action.operation, stop);

@@ -53,6 +53,7 @@ void take_up(const DesiredAgent& desired, const Observed& observed, History& his
   next.to.reference = desired.update_image;
   next.done = history.update.done;
   next.outcome = history.update.outcome;
+  next.ended_at = history.update.ended_at;
   next.backup = history.update.backup;
   history.update = std::move(next);
   // The way back leads to the image that runs now, whatever its tag will point to by then.
@@ -77,11 +78,13 @@ void learn_pull(const DesiredAgent& desired, const Observed& observed, History& 
                         observed.workload.image_id == image.id &&
                         update.to.reference == reference_in_force(desired, history);
       if (same) return end(update, UpdateOutcome::committed, "the agent runs this very image already", now);
-    } else if (answered && image.pull == PullState::failed) {
+    } else if (answered && (image.pull == PullState::failed || image.presence == Presence::absent)) {
+      // Or it was pulled, and removed before anybody looked.
+      const std::string why =
+          image.pull == PullState::failed ? image.message : "it was removed as soon as it was there";
       update.pull_asked = false;
       if (counts(update, now))
-        return end(update, UpdateOutcome::given_up, "image " + update.to.reference + " cannot be had: " + image.message,
-                   now);
+        return end(update, UpdateOutcome::given_up, "image " + update.to.reference + " cannot be had: " + why, now);
     }
   }
   if (!update.to.pin.empty() && desired.state == DesiredState::running && desired.reset_wish <= history.reset_done)
@@ -172,6 +175,7 @@ History update_intended(History history, const Action& action) {
 
 History update_succeeded(History history, const Action& action, TimePoint now) {
   Update& update = history.update;
+  if (std::holds_alternative<op::RemoveStorage>(action.operation)) update.backup = false;  // the copy went with it
   if (const auto* pull = std::get_if<op::PullImage>(&action.operation)) {
     if (update.step == UpdateStep::pulling && pull->image == update.to.reference) update.pull_asked = true;
   } else if (std::holds_alternative<op::BackUpStorage>(action.operation)) {
@@ -189,6 +193,10 @@ History update_succeeded(History history, const Action& action, TimePoint now) {
 History update_failed(History history, const Action& action, const Error& error, TimePoint now) {
   Update& update = history.update;
   if (error.kind == ErrorKind::cancelled) return history;
+  // An image that is known by its id alone cannot be had again once it is gone; what its reference leads to can.
+  if (const auto* pull = std::get_if<op::PullImage>(&action.operation);
+      pull != nullptr && pull->image == history.release.pin && !by_digest(pull->image))
+    history.release.pin.clear();
   const bool mine = std::holds_alternative<op::CreateWorkload>(action.operation) ||
                     std::holds_alternative<op::StartWorkload>(action.operation) ||
                     std::holds_alternative<op::DeliverFiles>(action.operation) ||

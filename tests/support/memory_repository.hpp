@@ -1,6 +1,7 @@
 // MemoryRepository: rows in memory, for tests of the reconciler. Single-threaded; can be told to fail.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <vector>
 
@@ -16,6 +17,7 @@ class MemoryRepository : public AgentRepository {
   std::uint64_t term = 1;
   bool away = false;
   int writes = 0;
+  std::function<void()> written;  // called after each record()
 
   Result<std::optional<AgentRecord>> load(const AgentId& id) override {
     if (away) return gone();
@@ -47,11 +49,15 @@ class MemoryRepository : public AgentRepository {
     it->second.history = history;
     events.insert(events.end(), added.begin(), added.end());
     ++writes;
+    if (written) written();
     return {};
   }
   Result<void> forget(const AgentId& id, std::uint64_t by_term) override {
     if (away) return gone();
     if (by_term != term) return Error{ErrorKind::conflict, "outdated term", {}, {}};
+    const auto it = rows.find(id);
+    if (it != rows.end() && it->second.desired.state != DesiredState::deleted)
+      return Error{ErrorKind::conflict, "the agent is not to be deleted", {}, {}};
     rows.erase(id);
     return {};
   }

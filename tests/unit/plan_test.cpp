@@ -262,6 +262,21 @@ TEST(Plan, ForgetsOnlyWhenContainerAndVolumeAreKnownToBeGone) {
   EXPECT_FALSE(plan_of(wanted(DesiredState::deleted), observed).forget);
 }
 
+TEST(Plan, KeepsAndPurgesTheCopyThatADeletionInTheMiddleOfARollBackLeaves) {
+  DesiredAgent desired = wanted(DesiredState::deleted);
+  desired.deleted_at = kNow;
+  History history;
+  history.update.step = UpdateStep::rolling_back;
+  history.update.backup = history.update.copied = true;
+  EXPECT_NE(plan_of(desired, nothing(), history).waiting_for, "") << "the data is in the copy";
+  EXPECT_FALSE(plan_of(desired, nothing(), history).forget);
+  desired.purge = true;
+  const Plan purge = plan_of(desired, nothing(), history);
+  ASSERT_EQ(names(purge), (Names{"remove-volume"}));
+  history = succeeded(desired, history, purge.actions[0], "", kNow);
+  EXPECT_TRUE(plan_of(desired, nothing(), history).forget);
+}
+
 TEST(Plan, BacksOffAfterAFailureAndTriesAgainWhenTheTimeHasCome) {
   History history;
   history.failures = 3;  // 4 s
@@ -413,6 +428,39 @@ TEST(Learn, ForgetsFailuresAndExitsOnlyAfterALongHealthyTime) {
   EXPECT_EQ(history.exits.count, 0);
   EXPECT_EQ(history.exits.cause, "");
   EXPECT_EQ(history.failures, 0);
+}
+
+TEST(Learn, TakesAVolumeThatIsAboutToBeRestoredForNoForgottenMemory) {
+  DesiredAgent desired = wanted();
+  desired.reset_wish = 1;
+  History history;
+  EXPECT_EQ(learn(desired, nothing(), history, kPolicy, kNow).reset_done, 1u);
+  history.update.step = UpdateStep::rolling_back;
+  EXPECT_EQ(learn(desired, nothing(), history, kPolicy, kNow).reset_done, 0u);
+}
+
+TEST(Learn, AsksAgainForAnImageThatWasRemovedAsSoonAsItWasThere) {
+  DesiredAgent desired = wanted();
+  desired.update_wish = 1;
+  History history = delivered();
+  history.update.wish = 1;
+  history.update.step = UpdateStep::pulling;
+  history.update.to.reference = "agent:2";
+  history.update.pull_asked = true;
+  Observed observed = ready();
+  observed.candidate = ObservedImage{Presence::absent, "", "", PullState::succeeded, ""};
+  history = learn(desired, observed, history, kPolicy, kNow);
+  EXPECT_FALSE(history.update.pull_asked);
+  EXPECT_EQ(history.update.failures, 1);
+}
+
+TEST(Failed, TakesTheReferenceWhenAnImageKnownByItsIdAloneIsGone) {
+  History history;
+  history.release = {"agent:2", "sha256:0123"};
+  const Error gone{ErrorKind::failed, "gone", {}, {}};
+  EXPECT_EQ(failed(history, {op::PullImage{"sha256:0123"}, ""}, gone, kNow).release, (Release{"agent:2", ""}));
+  history.release.pin = "agent@sha256:0123";
+  EXPECT_EQ(failed(history, {op::PullImage{"agent@sha256:0123"}, ""}, gone, kNow).release, history.release);
 }
 
 TEST(Failed, DoesNotBlameTheAgentWhenTheControllerWasStopping) {

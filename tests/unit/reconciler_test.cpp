@@ -295,6 +295,49 @@ TEST_F(ReconcilerTest, StopsActingWhenTheLeaseIsLostBetweenTwoActions) {
   EXPECT_EQ(runtime.calls, (std::vector<std::string>{"create"}));
 }
 
+TEST_F(ReconcilerTest, AsksForAnImageThatCannotBeHadLessAndLessOften) {
+  provision();
+  runtime.images.clear();
+  const TimePoint end = now + milliseconds{3'600'000};
+  while (now < end) settle(1);
+  const auto pulls = std::count(runtime.calls.begin(), runtime.calls.end(), "pull-image");
+  EXPECT_GT(pulls, 10);
+  EXPECT_LT(pulls, 25) << "1 s, 2 s, 4 s … and from then on every 5 minutes";
+}
+
+TEST_F(ReconcilerTest, DeliversAgainWhatADeliveryThatIsNotRememberedHasReplaced) {
+  provision();
+  settle(3);
+  desired().files[0].content = "v2";
+  desired().files_hash = "files-2";
+  desired().generation += 1;
+  // It is delivered, and nobody remembers.
+  runtime.fault = [&](const std::string& call) {
+    if (call == "deliver-files") term = 2;
+    return SimFault::none;
+  };
+  reconciler.reconcile(agent, {});
+  runtime.fault = nullptr;
+  repository.term = 2;
+  ASSERT_EQ(runtime.files[agent]["config.json"], "v2");
+  // And the owner takes it back.
+  desired().files[0].content = "v1";
+  desired().files_hash = "files-1";
+  desired().generation += 1;
+  settle(3);
+  EXPECT_EQ(runtime.files[agent]["config.json"], "v1");
+}
+
+TEST_F(ReconcilerTest, DoesNotActWhenTheLeaseIsLostWhileTheIntentIsBeingWritten) {
+  provision();
+  settle(3);
+  runtime.calls.clear();
+  wish(DesiredState::stopped);
+  repository.written = [&] { term = 2; };
+  reconciler.reconcile(agent, {});
+  EXPECT_TRUE(runtime.calls.empty());
+}
+
 TEST_F(ReconcilerTest, TriesAgainWhenTheStoreIsAway) {
   provision();
   repository.away = true;
