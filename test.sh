@@ -31,11 +31,11 @@ scripts/install-packages.sh build run image test
 step "format"
 git ls-files '*.cpp' '*.hpp' 2>/dev/null | xargs -r clang-format --dry-run --Werror
 
-step "build: asan (unit tests)"
+step "build: asan (unit tests, simulation)"
 cmake --preset asan >/dev/null
-cmake --build --preset asan --target unit_tests creel
-step "unit tests under address and undefined-behaviour sanitizers"
-ctest --preset asan -L unit "${filter[@]}" --no-tests=ignore -j 2 --timeout 120 | tail -n 25
+cmake --build --preset asan --target unit_tests creel_sim creel
+step "unit tests and simulated histories under address and undefined-behaviour sanitizers"
+ctest --preset asan -L 'unit|sim' "${filter[@]}" --no-tests=ignore -j 2 --timeout 120 | tail -n 25
 ((PIPESTATUS[0] == 0)) || exit 1
 [[ -z $unit_only ]] || exit 0
 
@@ -70,6 +70,8 @@ if [[ -n $all ]]; then
   cmake --build --preset release
   build/release/provision_bench
   build/release/stats_bench
+  step "a million simulated histories"
+  build/dev/creel_sim --histories 1000000
   step "a bare machine"
   tests/bare/run.sh
 fi

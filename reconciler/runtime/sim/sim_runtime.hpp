@@ -1,9 +1,9 @@
 // SimRuntime: an engine in memory, with scripted faults, on whatever clock it is given. For tests and scale runs.
 //
-// It behaves as Docker, seen through DockerRuntime, does where the reconciler depends on it: names are unique, a stopped
-// container stays stopped, an exited one is restarted, a volume outlives its container, and an operation that takes
-// several calls of the engine can end between any two of them. Its state is public on purpose: tests look at it and
-// alter it behind the reconciler's back. Threads: one at a time (tests are single-threaded).
+// It behaves as Docker, seen through DockerRuntime, does where the reconciler depends on it: names are unique, a
+// stopped container stays stopped, an exited one is restarted, a volume outlives its container, and an operation that
+// takes several calls of the engine can end between any two of them. Its state is public on purpose: tests look at it
+// and alter it behind the reconciler's back. Threads: one at a time (tests are single-threaded).
 #pragma once
 
 #include <functional>
@@ -66,14 +66,14 @@ class SimRuntime : public Runtime, public Prober {
   std::set<std::string> pullable;                               // that a registry would give
   bool digests = false;                                         // it tells "reference@sha256:…", to be pulled by, too
   milliseconds pull_time{0};
-  std::map<std::string, std::string> pull_errors;  // failed pulls, until tried again
-  std::map<std::string, PullState> pulls;          // what became of the last pull of each
-  std::map<std::string, TimePoint> pulling;        // pulls under way, and when they end
-  std::set<std::string> exiting;                   // images whose process ends at once
-  std::set<std::string> unready;                   // images that never get ready
-  bool ready = true;                               // what gateways answer
-  milliseconds ready_after{0};                     // once the run is so old
-  bool disk_full = false;                          // nothing new can be written
+  std::map<std::string, std::string> pull_errors;   // failed pulls, until tried again
+  std::map<std::string, PullState> pulls;           // what became of the last pull of each
+  std::map<std::string, TimePoint> pulling;         // pulls under way, and when they end
+  std::set<std::string> exiting;                    // images whose process ends at once
+  std::set<std::string> unready;                    // images that never get ready
+  bool ready = true;                                // what gateways answer
+  milliseconds ready_after{0};                      // once the run is so old
+  bool disk_full = false;                           // nothing new can be written
   std::string log_line = "last words (simulated)";  // all that workloads print, unless `logs` has more
   std::vector<std::string> calls;                   // "create", "start", … in order
   // Asked before each call ("observe", "create", …), and between the parts of one ("create.container", …), which fault
