@@ -72,6 +72,8 @@ if [[ -n $all ]]; then
   build/release/stats_bench
   step "a million simulated histories"
   build/dev/creel_sim --histories 1000000
+  step "bugs put in on purpose, which simulated histories must find"
+  tests/sim/mutations.py build/dev
   step "a bare machine"
   tests/bare/run.sh
 fi
