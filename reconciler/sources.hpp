@@ -18,7 +18,8 @@
 
 namespace creel {
 
-// What a worker does with a key it has popped, and what the resync timer does; the simulation does both on virtual time.
+// What a worker does with a key it has popped, and what the resync timer does; the simulation does both on virtual
+// time.
 void work_on(WorkQueue& queue, Reconciler& reconciler, const AgentId& id, std::stop_token stop);
 Result<void> resync(WorkQueue& queue, AgentRepository& repository);
 
