@@ -5,7 +5,7 @@
 namespace creel {
 
 const BackoffRule& backoff_rule(const std::string& reason, const Policy& policy) {
-  if (reason == "ImageUnavailable") return policy.image;
+  if (reason == "ImageUnavailable" || reason == "ImageAskedForAgain") return policy.image;
   if (reason == "NotReady") return policy.not_ready;
   if (reason == "EngineTimeout" || reason == "EngineUnavailable") return policy.engine;
   if (reason == "Exited") return policy.exited;

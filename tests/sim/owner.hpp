@@ -37,6 +37,7 @@ struct Owner {
   std::optional<TimePoint> restart_wished;
   std::optional<TimePoint> repair_wished;
   std::optional<TimePoint> reset_wished;
+  std::vector<VolumeFile> former;  // a good configuration before the present one
   std::vector<Token> written;
   std::uint64_t copied_for = 0;     // the update whose copy of the volume was made
   bool storage_removed = false;     // rightly
