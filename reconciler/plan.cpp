@@ -435,6 +435,11 @@ History succeeded(const DesiredAgent& desired, History history, const Action& ac
     history.files_delivered_to = deliver->runtime_id;
     history.files_hash = desired.files_hash;
     history.deliveries += 1;
+    // Another configuration than the refused one is tried at once.
+    if (history.deliveries == 1 && history.exits.cause == "ConfigRefused") {
+      history.exits.count = 0;
+      history.exits.cause.clear();
+    }
   } else if (std::holds_alternative<op::ClearStorage>(action.operation)) {
     history.reset_done = desired.reset_wish;
   } else if (std::holds_alternative<op::StartWorkload>(action.operation) ||

@@ -430,6 +430,19 @@ TEST(Learn, ForgetsFailuresAndExitsOnlyAfterALongHealthyTime) {
   EXPECT_EQ(history.failures, 0);
 }
 
+TEST(Succeeded, TriesAnotherConfigurationThanTheRefusedOneAtOnce) {
+  History history = delivered();
+  history.exits.count = 11;
+  history.exits.cause = "ConfigRefused";
+  const Action deliver{op::DeliverFiles{wanted().id, "c1", "/state", wanted().files}, ""};
+  const Observed observed = container(ContainerState::restarting);
+  history.deliveries = 1;
+  EXPECT_EQ(succeeded(wanted(), intend(wanted(), observed, history, deliver), deliver, "", kNow).exits.count, 11)
+      << "the very files that were refused";
+  history.files_hash = "files-refused";
+  EXPECT_EQ(succeeded(wanted(), intend(wanted(), observed, history, deliver), deliver, "", kNow).exits.count, 0);
+}
+
 TEST(Learn, TakesAVolumeThatIsAboutToBeRestoredForNoForgottenMemory) {
   DesiredAgent desired = wanted();
   desired.reset_wish = 1;
