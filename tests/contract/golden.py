@@ -27,6 +27,7 @@ LISTS = {"agents", "events", "keys", "logs", "messages", "points", "sessions", "
 # What the reconciler saw at that moment: held by the schema, not word for word.
 STATE = {"conditions", "phase", "observedAt", "nextAttempt"}
 TEXTS = [
+    (r", \d+ times in a row", ""),  # once or more often by now
     (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "<time>"),
     (r"\bsk_[0-9a-f]+", "<key>"),
     (r"\bmsg-\d+", "<msg>"),

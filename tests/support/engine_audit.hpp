@@ -14,6 +14,7 @@
 #include <optional>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 namespace creel::test {
@@ -58,6 +59,11 @@ class EngineAudit {
     hung_ = std::move(text);
   }
   std::string host() const { return "unix://" + path_; }
+  // How many calls that change something were without an answer at once, at most.
+  int most_changes_at_once() const {
+    const std::lock_guard lock{mutex_};
+    return most_;
+  }
   // In the order in which they came.
   std::vector<Call> calls() const {
     const std::lock_guard lock{mutex_};
@@ -67,6 +73,7 @@ class EngineAudit {
  private:
   struct Connection {
     int client = -1, engine = -1;
+    bool changing = false;  // a change was asked for and has no answer yet; under mutex_
     std::thread up, down;
     void close_both() const {
       shutdown(client, SHUT_RDWR);
@@ -150,18 +157,28 @@ class EngineAudit {
       Connection& connection = connections_.emplace_back();
       connection.client = client;
       connection.engine = engine;
-      connection.up = std::thread{[this, client, engine, process = peer.pid] {
+      connection.up = std::thread{[this, &connection, client, engine, process = peer.pid] {
         Requests requests{process};
         bool hung = false;
         pump(client, engine, [&](std::string_view bytes) {
           auto found = requests.push(bytes);
           const std::lock_guard lock{mutex_};
           for (const Call& call : found) hung |= !hung_.empty() && call.path.find(hung_) != std::string::npos;
+          for (const Call& call : found)
+            if (call.changes() && !std::exchange(connection.changing, true)) most_ = std::max(most_, ++changing_);
           std::move(found.begin(), found.end(), std::back_inserter(calls_));
           return !hung;
         });
       }};
-      connection.down = std::thread{[client, engine] { pump(engine, client, [](std::string_view) { return true; }); }};
+      connection.down = std::thread{[this, &connection, client, engine] {
+        const auto answered = [&](std::string_view) {
+          const std::lock_guard lock{mutex_};
+          if (std::exchange(connection.changing, false)) --changing_;
+          return true;
+        };
+        pump(engine, client, answered);
+        answered({});  // or broken off
+      }};
     }
   }
 
@@ -190,6 +207,7 @@ class EngineAudit {
   std::list<Connection> connections_;  // the acceptor's until it has ended
   mutable std::mutex mutex_;
   std::vector<Call> calls_;
+  int changing_ = 0, most_ = 0;  // under mutex_
   std::string hung_;
 };
 
