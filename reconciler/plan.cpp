@@ -353,8 +353,8 @@ History learn_run(const DesiredAgent& desired, const Observed& observed, History
     const bool another_run =
         history.restart_intent == desired.restart_wish && workload.started_at != history.restart_from;
     // A container that does not run is about to be started: that is the fresh run which was asked for.
-    if ((running && another_run) || workload.state == ContainerState::created ||
-        workload.state == ContainerState::exited)
+    const bool begun = running || workload.state == ContainerState::restarting;  // and it may have ended already
+    if ((begun && another_run) || workload.state == ContainerState::created || workload.state == ContainerState::exited)
       history.restart_done = desired.restart_wish;
   }
   if (!running) {

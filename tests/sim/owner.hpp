@@ -39,11 +39,13 @@ struct Owner {
   std::optional<TimePoint> reset_wished;
   std::vector<VolumeFile> former;  // a good configuration before the present one
   std::vector<Token> written;
-  std::uint64_t copied_for = 0;     // the update whose copy of the volume was made
-  bool storage_removed = false;     // rightly
-  bool gone = false;                // a status or the store has said that it is deleted
-  bool late_call = false;           // of a leader that had been paused within it
-  std::uint64_t restarted_for = 0;  // the last wish for which the engine was told to restart
+  std::uint64_t copied_for = 0;      // the update whose copy of the volume was made
+  bool storage_removed = false;      // rightly
+  bool gone = false;                 // a status or the store has said that it is deleted
+  bool late_call = false;            // of a leader that had been paused within it
+  std::uint64_t restarted_for = 0;   // the last wish for which the engine has restarted it
+  std::uint64_t restarting_for = 0;  // the one for which it is being told to; 0 = for its health
+  TimePoint run_to_end;
   // The process:
   std::string container;
   int starts = 0;

@@ -61,7 +61,7 @@ void Watch::operation_begins(const Pass& pass, const Operation& operation, bool 
   if (starts && pass.loaded->desired.state == DesiredState::stopped && as<op::CreateWorkload>(operation) == nullptr)
     return say("stopped-stays", name + " for an agent that is to be stopped");
   if (const auto* create = as<op::CreateWorkload>(operation)) create_begins(pass, *create);
-  if (as<op::RestartWorkload>(operation) != nullptr) restart_begins(id);
+  if (as<op::RestartWorkload>(operation) != nullptr) restart_begins(pass);
   if (touches_data(operation)) storage_begins(pass, operation, now);
 }
 
@@ -81,19 +81,28 @@ void Watch::create_begins(const Pass& pass, const op::CreateWorkload& create) {
     say("unproven-on-trial-only", "a container of " + image + ", though the agent runs by " + proven);
 }
 
-// One wish, one restart; however often the answer is lost.
-void Watch::restart_begins(const AgentId& id) {
+// One wish, one restart, however often the answer is lost: what the row does not know yet, the engine must have shown.
+void Watch::restart_begins(const Pass& pass) {
+  const AgentId& id = pass.id;
   const auto it = store_.rows.find(id);
-  if (it == store_.rows.end()) return;
-  const AgentRecord& row = it->second;
-  if (row.history.restart_intent != row.desired.restart_wish || row.history.restart_done >= row.desired.restart_wish)
-    return;
+  const auto container = engine_.containers.find(id);
+  if (it == store_.rows.end() || container == engine_.containers.end()) return;
+  const std::uint64_t wish = pass.loaded->desired.restart_wish;
+  // What is paused has to be restarted anyway.
+  const bool pending = it->second.history.restart_done < wish && container->second.state != ContainerState::paused;
+  Owner& owner = owners_.of(id);
+  if (pending && owner.restarted_for == wish)
+    say("restarted-once", "a second restart for the wish number " + std::to_string(wish));
+  owner.restarting_for = pending ? wish : 0;
+  owner.run_to_end = container->second.started_at;
+}
+
+void Watch::restart_ends(const AgentId& id) {
   const auto container = engine_.containers.find(id);
   Owner& owner = owners_.of(id);
-  const bool same_run =
-      container != engine_.containers.end() && row.history.restart_from == std::optional{container->second.started_at};
-  if (owner.restarted_for == row.desired.restart_wish && !same_run)
-    say("restarted-once", "a second restart for the wish number " + std::to_string(row.desired.restart_wish));
+  if (owner.restarting_for != 0 && container != engine_.containers.end() &&
+      container->second.started_at != owner.run_to_end)
+    owner.restarted_for = owner.restarting_for;
 }
 
 void Watch::storage_begins(const Pass& pass, const Operation& operation, TimePoint now) {
@@ -127,6 +136,7 @@ void Watch::operation_ends(const Operation& operation) {
     if (copy != engine_.backups.end() && copy->second.whole)
       owners_.of(id).copied_for = store_.rows.at(id).history.update.wish;
   }
+  if (as<op::RestartWorkload>(operation) != nullptr) restart_ends(id);
   if (as<op::ClearStorage>(operation) != nullptr)
     std::erase_if(owners_.of(id).written, [&](const Token& token) {
       return token.path.starts_with(kNotes) && !engine_.files[id].contains(token.path);

@@ -177,6 +177,19 @@ TEST(Plan, CarriesARestartOutExactlyOnceEvenWhenItsAnswerIsLost) {
             (Names{"restart"}));
 }
 
+TEST(Plan, TakesARestartWhoseProcessEndedAgainForCarriedOut) {
+  DesiredAgent desired = wanted();
+  desired.restart_wish = 1;
+  History history = delivered();
+  history.restart_intent = 1;
+  history.restart_from = kNow - milliseconds{60'000};
+  Observed observed = container(ContainerState::restarting);
+  observed.workload.started_at = history.restart_from;
+  EXPECT_EQ(learn(desired, observed, history, kPolicy, kNow).restart_done, 0u);
+  observed.workload.started_at = kNow - milliseconds{1'000};
+  EXPECT_EQ(learn(desired, observed, history, kPolicy, kNow).restart_done, 1u);
+}
+
 TEST(Plan, RepairsOnce) {
   DesiredAgent desired = wanted();
   desired.repair_wish = 1;

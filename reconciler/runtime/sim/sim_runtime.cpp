@@ -152,10 +152,8 @@ ObservedWorkload SimRuntime::look_at(const AgentId& agent, const Container& cont
   workload.restart_count = container.restart_count;
   workload.hardening_ok = container.hardening_ok;
   workload.image_id = container.image_id;
-  if (container.state == ContainerState::running) {
-    workload.started_at = container.started_at;
-    workload.address = agent.str();
-  }
+  if (container.starts > 0) workload.started_at = container.started_at;  // of the last run, as Docker says it
+  if (container.state == ContainerState::running) workload.address = agent.str();
   return workload;
 }
 
