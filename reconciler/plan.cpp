@@ -416,17 +416,17 @@ History intend(const DesiredAgent& desired, const Observed& observed, History hi
   return history;
 }
 
-History succeeded(const DesiredAgent& desired, History history, const Action& action, const std::string& created,
+History succeeded(const DesiredAgent& desired, History history, const Action& action, const std::string& outcome,
                   TimePoint now) {
   history = update_succeeded(std::move(history), action, now);
   // Its outcome shows later: what failed before is not that, or a pull that fails for ever would count as one failure.
   if (std::holds_alternative<op::PullImage>(action.operation) && history.last_failure_reason == "ImageUnavailable")
     history.last_failure_reason = "ImageAskedForAgain";
   if (std::holds_alternative<op::CreateWorkload>(action.operation)) {
-    history.files_delivered_to = created;
+    history.files_delivered_to = outcome;
     history.files_hash = desired.files_hash;
     history.deliveries = 1;
-    history.last_runtime_id = created;
+    history.last_runtime_id = outcome;
     history.last_restart_count = 0;
     history.exits.seen = 0;
     history.exits.held = false;
@@ -457,7 +457,8 @@ History succeeded(const DesiredAgent& desired, History history, const Action& ac
     history.exits.seen = 0;      // the engine counts anew
     history.exits.last.reset();  // this run is Creel's own
     history.exits.held = false;
-    history.restart_files_hash = desired.restart_files_hash;
+    // A process that somebody had begun meanwhile may have read what was there before.
+    if (outcome != kAlreadyRan) history.restart_files_hash = desired.restart_files_hash;
     history.restart_done = desired.restart_wish;
     history.first_unready.reset();
     history.healthy_since.reset();

@@ -112,6 +112,8 @@ struct OwnObject {
   bool is_container() const { return kind == ObjectKind::container || kind == ObjectKind::helper; }
 };
 
+inline constexpr const char* kAlreadyRan = "already ran";
+
 class Runtime {
  public:
   virtual ~Runtime() = default;
@@ -121,7 +123,8 @@ class Runtime {
   virtual Result<Observed> observe(const AgentId& agent, const std::string& image, std::stop_token stop) = 0;
   // One image, and what became of the last pull of it.
   virtual Result<ObservedImage> observe_image(const std::string& reference, std::stop_token stop) = 0;
-  // After CreateWorkload the returned string is the new runtime_id, else "".
+  // After CreateWorkload the returned string is the new runtime_id; after StartWorkload kAlreadyRan if there was a
+  // process already; else "".
   virtual Result<std::string> apply(const Operation& operation, std::stop_token stop) = 0;
   // Calls back with each agent whose workload changed, until stop or until the stream breaks (then: an Error).
   // `on_open` is called once the stream stands: what happened before it is not reported.

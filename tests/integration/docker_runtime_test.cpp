@@ -97,8 +97,12 @@ TEST_F(DockerRuntimeTest, MakesAHardenedContainerAndSeesItAsAskedFor) {
   EXPECT_EQ(observed.storage_presence, Presence::present);
   EXPECT_TRUE(observed.storage_ours);
 
-  ASSERT_TRUE(runtime->apply(op::StartWorkload{agent, *id}, {}));
-  ASSERT_TRUE(runtime->apply(op::StartWorkload{agent, *id}, {})) << "already so is success";
+  const auto started = runtime->apply(op::StartWorkload{agent, *id}, {});
+  ASSERT_TRUE(started);
+  EXPECT_EQ(*started, "");
+  const auto again = runtime->apply(op::StartWorkload{agent, *id}, {});
+  ASSERT_TRUE(again) << "already so is success";
+  EXPECT_EQ(*again, kAlreadyRan);
   observed = look(agent);
   EXPECT_EQ(observed.workload.state, ContainerState::running);
   EXPECT_GT(observed.workload.pid, 0);

@@ -443,6 +443,20 @@ TEST(Learn, ForgetsFailuresAndExitsOnlyAfterALongHealthyTime) {
   EXPECT_EQ(history.failures, 0);
 }
 
+TEST(Succeeded, TakesNoProcessThatRanAlreadyForOneThatHasReadTheFiles) {
+  DesiredAgent desired = wanted();
+  desired.restart_files_hash = "key-2";
+  History history = delivered();
+  history.restart_files_hash = "key-1";
+  const Action deliver{op::DeliverFiles{desired.id, "c1", "/state", desired.files}, ""};
+  const Action start{op::StartWorkload{desired.id, "c1"}, ""};
+  const Observed observed = container(ContainerState::exited);
+  history = succeeded(desired, intend(desired, observed, history, deliver), deliver, "", kNow);
+  EXPECT_EQ(names(plan_of(desired, ready(), succeeded(desired, history, start, "", kNow))), Names{});
+  EXPECT_EQ(names(plan_of(desired, ready(), succeeded(desired, history, start, kAlreadyRan, kNow))),
+            (Names{"restart"}));
+}
+
 TEST(Succeeded, TriesAnotherConfigurationThanTheRefusedOneAtOnce) {
   History history = delivered();
   history.exits.count = 11;

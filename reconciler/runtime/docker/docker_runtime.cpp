@@ -333,7 +333,7 @@ Result<std::string> DockerRuntime::carry_out(const op::StartWorkload& operation,
     started = engine_.container_start(operation.runtime_id, stop);
   }
   if (!started) return started.error();
-  return std::string{};
+  return std::string{alive(info.state) ? kAlreadyRan : ""};
 }
 
 Result<std::string> DockerRuntime::carry_out(const op::StopWorkload& operation, std::stop_token stop) {

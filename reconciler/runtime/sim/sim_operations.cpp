@@ -106,9 +106,10 @@ struct SimRuntime::Do {
   }
   Result<std::string> operator()(const op::StartWorkload& op) {
     CREEL_TRY(Container * container, find(op.agent, op.runtime_id));
+    const bool ran = has_process(*container);
     if (container->state == ContainerState::paused) container->state = ContainerState::running;
     sim.begin(op.agent);
-    return std::string{};
+    return std::string{ran ? kAlreadyRan : ""};
   }
   Result<std::string> operator()(const op::StopWorkload& op) {
     const auto found = find(op.agent, op.runtime_id);
