@@ -105,8 +105,12 @@ void learn_trial(const DesiredAgent& desired, const Observed& observed, History&
     update.ready_since.reset();
     return;
   }
-  if (workload.restart_count >= kExits || workload.state == ContainerState::dead)
-    return back(with_line("the agent exits with code " + std::to_string(workload.exit_code) +
+  // With what code is known between two runs only: the engine's waits get longer, so that such a moment is seen soon.
+  const bool between = workload.state != ContainerState::running;
+  if ((workload.restart_count >= kExits && (between || workload.restart_count >= 2 * kExits)) ||
+      workload.state == ContainerState::dead)
+    return back(with_line((between ? "the agent exits with code " + std::to_string(workload.exit_code)
+                                   : std::string{"the agent exits again and again"}) +
                               (workload.oom_killed ? " (out of memory)" : ""),
                           observed.last_lines.empty() ? "" : observed.last_lines.back()));
   if (workload.state == ContainerState::running && observed.ready == true) {
