@@ -155,6 +155,11 @@ Plan plan_running_container(const DesiredAgent& desired, const Observed& observe
   const bool wish = restart_pending(desired, history);
   const bool stale_files = history.restart_files_hash != desired.restart_files_hash;
   const op::RestartWorkload restart{desired.id, workload.runtime_id, desired.spec.stop_grace_seconds};
+  // Its log does not name the configuration it speaks of: what it says of one must not be taken for said of the next.
+  if (workload.state == ContainerState::running && history.files_hash != desired.files_hash &&
+      worth_hearing(desired, observed, history) && history.delivered_at)
+    if (const milliseconds left = left_of(policy.config_patience, *history.delivered_at, now); left > milliseconds{0})
+      return wait("the agent to say what it makes of the configuration before", std::min(left, policy.busy_poll));
   Plan out;
   if (history.files_delivered_to != workload.runtime_id || history.files_hash != desired.files_hash)
     out.actions.push_back({op::DeliverFiles{desired.id, workload.runtime_id, desired.spec.state_dir, desired.files},

@@ -134,6 +134,21 @@ TEST(Plan, DeliversChangedFilesToARunningAgentWithoutRestartingIt) {
   EXPECT_EQ(names(plan_of(desired, ready())), (Names{"deliver-files"}));
 }
 
+TEST(Plan, LetsAnAgentSpeakOfOneConfigurationBeforeItGetsTheNext) {
+  DesiredAgent desired = wanted();
+  desired.readiness.config.taken = {"in force"};
+  History history = delivered();
+  history.files_hash = "files-0";
+  history.delivered_run = ready().workload.started_at;
+  history.delivered_at = kNow - kPolicy.config_patience + milliseconds{1};
+  EXPECT_TRUE(plan_of(desired, ready(), history).actions.empty());
+  history.delivered_at = kNow - kPolicy.config_patience;
+  EXPECT_EQ(names(plan_of(desired, ready(), history)), (Names{"deliver-files"}));
+  history.delivered_at = kNow;
+  history.taken_files_hash = "files-0";
+  EXPECT_EQ(names(plan_of(desired, ready(), history)), (Names{"deliver-files"})) << "it has spoken";
+}
+
 TEST(Plan, RestartsWhenAFileReadOnlyAtStartChanged) {
   DesiredAgent desired = wanted();
   desired.files_hash = "files-2";
