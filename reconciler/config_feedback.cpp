@@ -16,6 +16,13 @@ bool decided(const History& history) {
   return history.files_hash == history.taken_files_hash || history.files_hash == history.refused_files_hash;
 }
 
+// Its process has read the delivered files at its start. One that took the place of the process which was seen before
+// the delivery may have begun before it, too.
+bool began_after_delivery(const ObservedWorkload& workload, const History& history) {
+  if (!workload.started_at || workload.started_at == history.delivered_run) return false;
+  return !history.delivered_run || !history.delivered_at || *workload.started_at >= *history.delivered_at;
+}
+
 }  // namespace
 
 bool config_undecided(const DesiredAgent& desired, const Observed& observed, const History& history) {
@@ -26,7 +33,7 @@ bool config_undecided(const DesiredAgent& desired, const Observed& observed, con
 bool worth_hearing(const DesiredAgent& desired, const Observed& observed, const History& history) {
   if (!config_undecided(desired, observed, history)) return false;
   const ObservedWorkload& workload = observed.workload;
-  return workload.state != ContainerState::running || workload.started_at == history.delivered_run ||
+  return workload.state != ContainerState::running || !began_after_delivery(workload, history) ||
          workload.restart_count > history.last_restart_count;
 }
 
@@ -50,8 +57,8 @@ History learn_config(const DesiredAgent& desired, const Observed& observed, Hist
       observed.workload.runtime_id != history.files_delivered_to || decided(history))
     return history;
   const ObservedWorkload& workload = observed.workload;
-  const bool read_at_start = workload.state == ContainerState::running && observed.ready == true &&
-                             workload.started_at && workload.started_at != history.delivered_run;
+  const bool read_at_start =
+      workload.state == ContainerState::running && observed.ready == true && began_after_delivery(workload, history);
   if (observed.config_word == ConfigWord::refused) {
     history.refused_files_hash = history.files_hash;
     history.refused_message = observed.config_message;
@@ -72,6 +79,16 @@ std::optional<milliseconds> redelivery_in(const DesiredAgent& desired, const Obs
       !history.delivered_at || observed.workload.state != ContainerState::running)
     return std::nullopt;
   return std::max(policy.config_patience - (now - *history.delivered_at), milliseconds{0});
+}
+
+milliseconds word_awaited(const DesiredAgent& desired, const Observed& observed, const History& history,
+                          const Policy& policy, TimePoint now) {
+  const ObservedWorkload& workload = observed.workload;
+  if (desired.readiness.config.silent() || history.files_hash == desired.files_hash || !history.delivered_at ||
+      workload.runtime_id != history.files_delivered_to || workload.state != ContainerState::running ||
+      began_after_delivery(workload, history) || (decided(history) && !history.delivered_known))
+    return milliseconds{0};
+  return left_of(policy.config_patience, *history.delivered_at, now);
 }
 
 DesiredAgent in_force(DesiredAgent desired, const History& history) {

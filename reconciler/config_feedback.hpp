@@ -29,6 +29,11 @@ History learn_config(const DesiredAgent& desired, const Observed& observed, Hist
 std::optional<milliseconds> redelivery_in(const DesiredAgent& desired, const Observed& observed, const History& history,
                                           const Policy& policy, TimePoint now);
 
+// Its log does not name the configuration that it speaks of: what it says of one must not be taken for said of the
+// next. So a process that has just got one has a while to speak of it before it gets another. Zero = that is over.
+milliseconds word_awaited(const DesiredAgent& desired, const Observed& observed, const History& history,
+                          const Policy& policy, TimePoint now);
+
 // `desired` with the files that are to be in the volume: its own, or the last good ones while its own are refused.
 DesiredAgent in_force(DesiredAgent desired, const History& history);
 

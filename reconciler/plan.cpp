@@ -155,11 +155,8 @@ Plan plan_running_container(const DesiredAgent& desired, const Observed& observe
   const bool wish = restart_pending(desired, history);
   const bool stale_files = history.restart_files_hash != desired.restart_files_hash;
   const op::RestartWorkload restart{desired.id, workload.runtime_id, desired.spec.stop_grace_seconds};
-  // Its log does not name the configuration it speaks of: what it says of one must not be taken for said of the next.
-  if (workload.state == ContainerState::running && history.files_hash != desired.files_hash &&
-      worth_hearing(desired, observed, history) && history.delivered_at)
-    if (const milliseconds left = left_of(policy.config_patience, *history.delivered_at, now); left > milliseconds{0})
-      return wait("the agent to say what it makes of the configuration before", std::min(left, policy.busy_poll));
+  if (const milliseconds left = word_awaited(desired, observed, history, policy, now); left > milliseconds{0})
+    return wait("the agent to say what it makes of the configuration before", std::min(left, policy.busy_poll));
   Plan out;
   if (history.files_delivered_to != workload.runtime_id || history.files_hash != desired.files_hash)
     out.actions.push_back({op::DeliverFiles{desired.id, workload.runtime_id, desired.spec.state_dir, desired.files},
@@ -386,7 +383,8 @@ History learn(const DesiredAgent& desired, const Observed& observed, History his
   return learn_update(desired, observed, std::move(history), policy, now);
 }
 
-History intend(const DesiredAgent& desired, const Observed& observed, History history, const Action& action) {
+History intend(const DesiredAgent& desired, const Observed& observed, History history, const Action& action,
+               TimePoint now) {
   history = update_intended(std::move(history), action);
   if (std::holds_alternative<op::RestartWorkload>(action.operation)) {
     history.restart_intent = desired.restart_wish;
@@ -400,7 +398,7 @@ History intend(const DesiredAgent& desired, const Observed& observed, History hi
     history.repair_intent = desired.repair_wish;
     history.repair_from = observed.workload.runtime_id;
   } else if (std::holds_alternative<op::CreateWorkload>(action.operation)) {
-    history.delivered_at = observed.at;
+    history.delivered_at = now;
     history.delivered_run.reset();
     history.deliveries = 0;
     history.files_hash = desired.files_hash;
@@ -408,8 +406,12 @@ History intend(const DesiredAgent& desired, const Observed& observed, History hi
     history.restart_files_hash.clear();
   } else if (const auto* deliver = std::get_if<op::DeliverFiles>(&action.operation)) {
     const bool elsewhere = !history.files_delivered_to.empty() && history.files_delivered_to != deliver->runtime_id;
-    if (elsewhere || history.files_hash != desired.files_hash) history.deliveries = 0;
-    history.delivered_at = observed.at;  // before the agent can have said anything of it
+    if (elsewhere || history.files_hash != desired.files_hash) {
+      history.deliveries = 0;
+      history.delivered_known =
+          desired.files_hash == history.taken_files_hash || desired.files_hash == history.refused_files_hash;
+    }
+    history.delivered_at = now;  // before the agent can have said anything of it, and after what was heard already
     // Until it is known to have succeeded, the volume may hold these files, or those before.
     history.files_hash = desired.files_hash;
     history.files_delivered_to.clear();

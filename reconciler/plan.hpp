@@ -23,7 +23,8 @@ History learn(const DesiredAgent& desired, const Observed& observed, History his
 
 // The intents that must be stored before `action` is applied, so that its effect is recognised after a crash or a lost
 // answer.
-History intend(const DesiredAgent& desired, const Observed& observed, History history, const Action& action);
+History intend(const DesiredAgent& desired, const Observed& observed, History history, const Action& action,
+               TimePoint now);
 // What is remembered after `action` succeeded; `outcome` is what Runtime::apply returned.
 History succeeded(const DesiredAgent& desired, History history, const Action& action, const std::string& outcome,
                   TimePoint now);

@@ -190,7 +190,7 @@ PassOutcome Reconciler::reconcile(const AgentId& id, std::stop_token stop) {
     if (stop.stop_requested() || deps_.term() != term) return {};
     if (auto* start = std::get_if<op::StartWorkload>(&action.operation); start && start->runtime_id.empty())
       start->runtime_id = created;
-    const History with_intent = intend(desired, observed, history, action);
+    const History with_intent = intend(desired, observed, history, action, deps_.clock());
     if (!std::exchange(step_kept, true) || worth_announcing(action.operation)) {
       // The intent must be in the row before the engine is asked, or a crash in between would repeat the action.
       if (!keep(with_intent)) return {kStoreRetry};

@@ -265,6 +265,7 @@ struct History {
   // (nullopt: no process ran, so the next one reads them at its start).
   std::optional<TimePoint> delivered_at;
   int deliveries = 0;
+  bool delivered_known = false;  // what the agent makes of these files had been known before they were delivered
   std::optional<TimePoint> delivered_run;
   std::string taken_files_hash;    // of the files the agent last took in
   std::string refused_files_hash;  // of the files it refused, and why

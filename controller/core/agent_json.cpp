@@ -184,6 +184,7 @@ void to_json(json& j, const History& v) {
            {"restartFilesHash", v.restart_files_hash},
            {"deliveredAt", time_json(v.delivered_at)},
            {"deliveries", v.deliveries},
+           {"deliveredKnown", v.delivered_known},
            {"deliveredRun", time_json(v.delivered_run)},
            {"takenFilesHash", v.taken_files_hash},
            {"refusedFilesHash", v.refused_files_hash},
@@ -213,6 +214,7 @@ void from_json(const json& j, History& v) {
   read(j, "restartFilesHash", v.restart_files_hash);
   v.delivered_at = time_of(j, "deliveredAt");
   read(j, "deliveries", v.deliveries);
+  read(j, "deliveredKnown", v.delivered_known);
   v.delivered_run = time_of(j, "deliveredRun");
   read(j, "takenFilesHash", v.taken_files_hash);
   read(j, "refusedFilesHash", v.refused_files_hash);

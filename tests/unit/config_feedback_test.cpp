@@ -160,10 +160,32 @@ TEST(ConfigFeedback, TheNewestLineThatSaysSomethingCountsAndSecretsAreTakenOut) 
   EXPECT_EQ(other.config_word, ConfigWord::taken);
 }
 
+TEST(ConfigFeedback, AProcessThatBeganBeforeTheDeliveryShowsNothingByBeingReady) {
+  DesiredAgent desired;
+  desired.readiness.config = {{"in force"}, {"refused"}};
+  History history;
+  history.files_delivered_to = "c1";
+  history.files_hash = "files-2";
+  history.delivered_at = parse_rfc3339("2026-03-19T00:01:00Z");
+  history.delivered_run = parse_rfc3339("2026-03-19T00:00:00Z");  // was seen; another had taken its place by then
+  Observed observed;
+  observed.workload_presence = Presence::present;
+  observed.workload.ours = true;
+  observed.workload.runtime_id = "c1";
+  observed.workload.state = ContainerState::running;
+  observed.ready = true;
+  observed.workload.started_at = parse_rfc3339("2026-03-19T00:00:30Z");
+  EXPECT_EQ(learn_config(desired, observed, history).taken_files_hash, "");
+  EXPECT_TRUE(worth_hearing(desired, observed, history));
+  observed.workload.started_at = parse_rfc3339("2026-03-19T00:01:01Z");
+  EXPECT_EQ(learn_config(desired, observed, history).taken_files_hash, "files-2");
+}
+
 TEST(ConfigFeedback, WhatIsRememberedSurvivesStorage) {
   History history;
   history.delivered_at = parse_rfc3339("2026-03-19T00:00:01.5Z");
   history.deliveries = 2;
+  history.delivered_known = true;
   history.delivered_run = parse_rfc3339("2026-03-19T00:00:00Z");
   history.taken_files_hash = "a";
   history.refused_files_hash = "b";

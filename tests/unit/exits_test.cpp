@@ -55,7 +55,7 @@ class ExitsTest : public testing::Test {
   Plan step() {
     const Plan plan = look();
     for (const Action& action : plan.actions) {
-      history = intend(desired, observed, history, action);
+      history = intend(desired, observed, history, action, now);
       if (std::holds_alternative<op::StopWorkload>(action.operation)) {
         observed.workload.state = ContainerState::exited;
         ++stops;

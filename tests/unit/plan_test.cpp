@@ -147,6 +147,8 @@ TEST(Plan, LetsAnAgentSpeakOfOneConfigurationBeforeItGetsTheNext) {
   history.delivered_at = kNow;
   history.taken_files_hash = "files-0";
   EXPECT_EQ(names(plan_of(desired, ready(), history)), (Names{"deliver-files"})) << "it has spoken";
+  history.delivered_known = true;
+  EXPECT_TRUE(plan_of(desired, ready(), history).actions.empty()) << "of an earlier delivery of the same";
 }
 
 TEST(Plan, RestartsWhenAFileReadOnlyAtStartChanged) {
@@ -181,14 +183,14 @@ TEST(Plan, CarriesARestartOutExactlyOnceEvenWhenItsAnswerIsLost) {
   History history = learn(desired, before, delivered(), kPolicy, kNow);
   const Plan first = plan_of(desired, before, history);
   ASSERT_EQ(names(first), (Names{"restart"}));
-  history = intend(desired, before, history, first.actions[0]);
+  history = intend(desired, before, history, first.actions[0], kNow);
   // The answer was lost and the controller died; the run seen next began at another time.
   Observed after = before;
   after.workload.started_at = kNow;
   history = learn(desired, after, history, kPolicy, kNow);
   EXPECT_TRUE(plan_of(desired, after, history).actions.empty());
   // Had the restart not happened, it is asked for again.
-  EXPECT_EQ(names(plan_of(desired, before, intend(desired, before, delivered(), first.actions[0]))),
+  EXPECT_EQ(names(plan_of(desired, before, intend(desired, before, delivered(), first.actions[0], kNow))),
             (Names{"restart"}));
 }
 
@@ -211,7 +213,7 @@ TEST(Plan, RepairsOnce) {
   History history = delivered();
   const Plan first = plan_of(desired, ready(), history);
   ASSERT_EQ(names(first), (Names{"remove", "create", "start"}));
-  history = intend(desired, ready(), history, first.actions[0]);
+  history = intend(desired, ready(), history, first.actions[0], kNow);
   Observed after = ready();
   after.workload.runtime_id = "c2";
   history = learn(desired, after, history, kPolicy, kNow);
@@ -466,7 +468,7 @@ TEST(Succeeded, TakesNoProcessThatRanAlreadyForOneThatHasReadTheFiles) {
   const Action deliver{op::DeliverFiles{desired.id, "c1", "/state", desired.files}, ""};
   const Action start{op::StartWorkload{desired.id, "c1"}, ""};
   const Observed observed = container(ContainerState::exited);
-  history = succeeded(desired, intend(desired, observed, history, deliver), deliver, "", kNow);
+  history = succeeded(desired, intend(desired, observed, history, deliver, kNow), deliver, "", kNow);
   EXPECT_EQ(names(plan_of(desired, ready(), succeeded(desired, history, start, "", kNow))), Names{});
   EXPECT_EQ(names(plan_of(desired, ready(), succeeded(desired, history, start, kAlreadyRan, kNow))),
             (Names{"restart"}));
@@ -479,10 +481,10 @@ TEST(Succeeded, TriesAnotherConfigurationThanTheRefusedOneAtOnce) {
   const Action deliver{op::DeliverFiles{wanted().id, "c1", "/state", wanted().files}, ""};
   const Observed observed = container(ContainerState::restarting);
   history.deliveries = 1;
-  EXPECT_EQ(succeeded(wanted(), intend(wanted(), observed, history, deliver), deliver, "", kNow).exits.count, 11)
+  EXPECT_EQ(succeeded(wanted(), intend(wanted(), observed, history, deliver, kNow), deliver, "", kNow).exits.count, 11)
       << "the very files that were refused";
   history.files_hash = "files-refused";
-  EXPECT_EQ(succeeded(wanted(), intend(wanted(), observed, history, deliver), deliver, "", kNow).exits.count, 0);
+  EXPECT_EQ(succeeded(wanted(), intend(wanted(), observed, history, deliver, kNow), deliver, "", kNow).exits.count, 0);
 }
 
 TEST(Learn, TakesAVolumeThatIsAboutToBeRestoredForNoForgottenMemory) {
