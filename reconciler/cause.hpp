@@ -1,11 +1,13 @@
 // Why an agent is not as its owner asked, in a word that programs may rely on. Pure.
 //
-//   EngineUnreachable  nothing can be said                        NameTaken      another's container has its name
-//   ImageUnavailable   the image cannot be had                    StartFailed    the engine could not start the process
-//   Exited             the process ends by itself                 NotReady       it runs, its gateway does not get
-//   ready OOMKilled          … killed for exceeding its memory limit    ConfigRefused  it does not take its
-//   configuration CreateFailed, DeliverFailed, …: what the engine was asked last and did not do
-//   (History::last_failure_reason)
+// - EngineUnreachable: nothing can be said
+// - NameTaken: another's container has its name
+// - ImageUnavailable: the image cannot be had
+// - StartFailed: the engine could not start the process
+// - Exited, OOMKilled: the process ends by itself, or is killed for exceeding its memory limit
+// - ConfigRefused: it does not take its configuration
+// - NotReady: it runs, its gateway does not get ready
+// - CreateFailed, DeliverFailed, …: what the engine was asked last and did not do (History::last_failure_reason)
 #pragma once
 
 #include <string>

@@ -62,11 +62,14 @@ std::optional<milliseconds> exits_left(const DesiredAgent& desired, const Histor
 
 std::string exit_words(const Observed& observed, const History& history) {
   const Exits& exits = history.exits;
-  const bool known = exits.count > 0;
-  std::string words =
-      observed.workload.oom_killed || (known && exits.cause == "OOMKilled")
-          ? "the agent was killed for exceeding its memory limit"
-          : "the agent exited with code " + std::to_string(exits.held ? exits.code : observed.workload.exit_code);
+  // The engine tells the code of a process that has ended: 0 while the next one runs, or after Creel's own stop.
+  const bool running = observed.workload.state == ContainerState::running;
+  const int code = running || exits.held ? exits.code : observed.workload.exit_code;
+  std::string words = "the agent exited with code " + std::to_string(code);
+  if (observed.workload.oom_killed || (exits.count > 0 && exits.cause == "OOMKilled"))
+    words = "the agent was killed for exceeding its memory limit";
+  else if (running && code == 0)  // or it was not seen
+    words = "the agent keeps exiting";
   if (exits.count > 1) words += ", " + std::to_string(exits.count) + " times in a row";
   return words;
 }
@@ -79,6 +82,7 @@ void forgive(History& history) {
   history.exits.count = 0;
   history.exits.last.reset();
   history.exits.cause.clear();
+  history.exits.code = 0;
   history.exits.held = false;
 }
 

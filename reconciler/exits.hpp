@@ -20,7 +20,8 @@ History learn_exits(const DesiredAgent& desired, const Observed& observed, Histo
 // engine's.
 std::optional<milliseconds> exits_left(const DesiredAgent& desired, const History& history, const Policy& policy,
                                        TimePoint now);
-// "the agent was killed for exceeding its memory limit", "the agent exited with code 3", with how often.
+// "the agent was killed for exceeding its memory limit", "the agent exited with code 3", with how often; "the agent
+// keeps exiting" when the code was not seen.
 std::string exit_words(const Observed& observed, const History& history);
 
 // As after a new wish of the owner: neither failures nor exits delay what comes.

@@ -37,10 +37,7 @@ Verdict judge_running(const DesiredAgent& desired, const Observed& observed, con
   if (desired.state == DesiredState::stopped) return {Phase::stopping, failure_words(history)};
   if (observed.ready == true) return {Phase::ready, ""};
   if (crash_looping(observed, history, now))
-    return {Phase::crash_looping, with_log(observed.workload.exit_code == 0 && history.exits.cause != "OOMKilled"
-                                               ? "the agent keeps exiting"
-                                               : exit_words(observed, history),
-                                           observed)};
+    return {Phase::crash_looping, with_log(exit_words(observed, history), observed)};
   if (past_startup_budget(desired, observed, history, now) || history.last_failure_reason == "NotReady")
     return {Phase::unready, observed.last_lines.empty() && !observed.ready_message.empty()
                                 ? "the gateway does not get ready: " + observed.ready_message

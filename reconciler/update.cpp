@@ -105,10 +105,11 @@ void learn_trial(const DesiredAgent& desired, const Observed& observed, History&
     update.ready_since.reset();
     return;
   }
-  // With what code is known between two runs only: the engine's waits get longer, so that such a moment is seen soon.
+  // With what code is known between two runs only. The engine's waits get longer, so that such a moment is seen soon;
+  // but an image that has exited so often does not pass for getting ready once more meanwhile.
   const bool between = workload.state != ContainerState::running;
-  if ((workload.restart_count >= kExits && (between || workload.restart_count >= 2 * kExits)) ||
-      workload.state == ContainerState::dead)
+  const bool seen_enough = between || observed.ready == true || workload.restart_count >= 2 * kExits;
+  if ((workload.restart_count >= kExits && seen_enough) || workload.state == ContainerState::dead)
     return back(with_line((between ? "the agent exits with code " + std::to_string(workload.exit_code)
                                    : std::string{"the agent exits again and again"}) +
                               (workload.oom_killed ? " (out of memory)" : ""),

@@ -152,9 +152,25 @@ class Chaos : public testing::Test {
     EXPECT_EQ(last.json["agent"]["phase"], phase) << last.text << "\n"
                                                   << as_the_engine_sees(agent) << a_.log() << b_.log();
   }
+  std::string token(const Agent& agent) {
+    return ask("GET", "/api/instance/" + agent.id + "/token").json.value("token", "");
+  }
   // Where each container of the engine is to be found, for a failure's explanation.
   std::string as_the_engine_sees(const Agent& agent) {
-    std::string text = a_.engine().container(agent.id).dump() + "\n";
+    const json container = a_.engine().container(agent.id);
+    std::string text = container.dump() + "\n";
+    // What the agent's own process says there to its own token tells a wrong address from a wrong token.
+    if (container.is_object())
+      for (const auto& network : container["NetworkSettings"]["Networks"]) {
+        http::Request direct;
+        direct.method = "POST";
+        direct.url = "http://" + network["IPAddress"].get<std::string>() + ":18789/v1/chat/completions";
+        direct.headers = {{"Authorization", "Bearer " + token(agent)}, {"Content-Type", "application/json"}};
+        direct.body = R"({"messages":[{"role":"user","content":"who?"}]})";
+        const auto said = http::Client{}.send(direct);
+        text +=
+            "asked directly: " + (said ? std::to_string(said->status) + " " + said->body : said.error().message) + "\n";
+      }
     const json all = a_.engine().call("GET", "/containers/json?all=1").json;
     for (const auto& item : all)
       text += item["Names"].dump() + " " + item["Status"].dump() + " " + item["NetworkSettings"].dump() + "\n";

@@ -101,6 +101,17 @@ class Replicas : public testing::Test {
     while (!leads(next) && Steady::now() - start < 60s) std::this_thread::sleep_for(50ms);  // polls another process
     return std::chrono::duration_cast<std::chrono::milliseconds>(Steady::now() - start);
   }
+  // Both take wishes, and from then on the one that is to be left.
+  void work_and_then_rely_on(CreelProcess& next) {
+    wish_through({&a, &b});
+    std::this_thread::sleep_for(2s);  // in the middle of work
+    wish_through({&next});
+  }
+  static void takes_over(CreelProcess& next, const char* after) {
+    const auto took = until_leads(next);
+    EXPECT_LT(took, 15s);
+    std::printf("takeover: %lld ms after %s\n", static_cast<long long>(took.count()), after);
+  }
   // Everything asked for is carried out, once.
   void converges(CreelProcess& replica) {
     stop_wishing();
@@ -148,13 +159,9 @@ TEST_F(Replicas, TakeOverFromALeaderThatIsKilled) {
   for (int round = 0; round < 2; ++round) {
     CreelProcess& leader = either(round);
     CreelProcess& next = either(round + 1);
-    wish_through({&a, &b});
-    std::this_thread::sleep_for(2s);  // in the middle of work
-    wish_through({&next});
+    work_and_then_rely_on(next);
     leader.kill_hard();
-    const auto took = until_leads(next);
-    EXPECT_LT(took, 15s);
-    std::printf("takeover: %lld ms after kill -9\n", static_cast<long long>(took.count()));
+    takes_over(next, "kill -9");
     leader.start();
     EXPECT_FALSE(leads(leader));
     converges(next);
@@ -174,13 +181,9 @@ TEST_F(Replicas, ALeaderThatWasPausedDoesNotGoOnWhereItStopped) {
   for (int round = 0; round < 2; ++round) {
     CreelProcess& leader = either(round);
     CreelProcess& next = either(round + 1);
-    wish_through({&a, &b});
-    std::this_thread::sleep_for(2s);  // in the middle of work
-    wish_through({&next});
+    work_and_then_rely_on(next);
     kill(leader.pid(), SIGSTOP);
-    const auto took = until_leads(next);
-    EXPECT_LT(took, 15s);
-    std::printf("takeover: %lld ms after SIGSTOP\n", static_cast<long long>(took.count()));
+    takes_over(next, "SIGSTOP");
     std::this_thread::sleep_for(2s);  // the next one is at work
     kill(leader.pid(), SIGCONT);
     std::this_thread::sleep_for(2s);  // what it had in hand would be done now

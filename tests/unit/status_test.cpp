@@ -96,6 +96,24 @@ TEST(Status, CallsAYoungRunAfterTwoRestartsACrashLoopAndAnOldOneSettled) {
   EXPECT_EQ(status_of(observed, history).phase, Phase::starting);
 }
 
+TEST(Status, TellsTheCodeOfTheProcessThatEndedAndNotOfTheOneThatRuns) {
+  Observed observed = running();
+  observed.workload.restart_count = 3;  // and exit_code is 0: the engine's word while a process runs
+  History history;
+  history.last_runtime_id = "c1";
+  history.exits.count = 3;
+  const auto words = [&] {
+    const AgentStatus status = status_of(observed, history);
+    const auto looping = std::find_if(status.conditions.begin(), status.conditions.end(),
+                                      [](const Condition& condition) { return condition.type == "CrashLooping"; });
+    EXPECT_EQ(looping->message, status.message);
+    return status.message;
+  };
+  EXPECT_EQ(words(), "the agent keeps exiting, 3 times in a row");
+  history.exits.code = 7;
+  EXPECT_EQ(words(), "the agent exited with code 7, 3 times in a row");
+}
+
 TEST(Status, ShowsTheEnginesReasonWhenItCouldNotStart) {
   Observed observed = running();
   observed.workload.state = ContainerState::created;

@@ -113,6 +113,19 @@ TEST(Update, GoesBackWithImageAndDataWhenTheNewOneExitsOrNeverGetsReady) {
   }
 }
 
+TEST(Update, IsNotCommittedToAnImageThatExitsAgainAndAgainAndIsReadyInBetween) {
+  World world;
+  world.wish_update("agent:2");
+  for (int i = 0; i < 80 && world.running_image() != "id:agent:2"; ++i) world.pass();
+  ASSERT_EQ(world.running_image(), "id:agent:2");
+  world.runtime.containers.at(world.agent).restart_count = 2;  // it runs, and would pass for ready
+  world.settle();
+  EXPECT_EQ(world.status().update_outcome, "RolledBack");
+  EXPECT_NE(world.status().update_reason.find("exits again and again"), std::string::npos)
+      << "no code is claimed that was not seen: " << world.status().update_reason;
+  EXPECT_EQ(world.running_image(), "id:agent:1");
+}
+
 TEST(Update, OfALongHealthyAgentToAnImageThatCannotBeHadIsGivenUpWithoutTouchingIt) {
   World world;
   for (int i = 0; i < 500; ++i) world.pass();  // healthy for more than ten minutes
