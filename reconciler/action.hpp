@@ -21,6 +21,7 @@ struct Plan {
   std::string waiting_for;                    // why there is nothing to do although the goal is not reached
   std::optional<TimePoint> next_try;          // when it waits because of earlier failures: the end of that
   bool forget = false;                        // everything is gone: drop the row
+  bool defers_wish = false;                   // the newest wish is not begun: the one before is still being settled
 };
 
 // One line an action ("create: no container exists"), then what is waited for; "converged" when neither. Golden-tested,

@@ -44,7 +44,11 @@ std::string cause_of(const DesiredAgent& desired, const Observed& observed, cons
   const bool running = present && workload.state == ContainerState::running;
   if (running && observed.ready == true) {
     if (observed.image == ImageState::failed) return "ImageUnavailable";  // of the container that is to replace it
-    return config_refused(desired, history) ? "ConfigRefused" : "";
+    if (config_refused(desired, history)) return "ConfigRefused";
+    // It runs, but not with all that was wished, and what was tried for that failed.
+    const bool owed = history.files_delivered_to != workload.runtime_id || history.files_hash != desired.files_hash ||
+                      desired.restart_wish > history.restart_done || desired.repair_wish > history.repair_done;
+    return owed ? failure : "";
   }
   if (crash_looping(observed, history, now)) return loop_cause(observed, history);
   if (!running && observed.image == ImageState::failed) return "ImageUnavailable";

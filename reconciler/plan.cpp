@@ -155,9 +155,12 @@ Plan plan_running_container(const DesiredAgent& desired, const Observed& observe
   const bool wish = restart_pending(desired, history);
   const bool stale_files = history.restart_files_hash != desired.restart_files_hash;
   const op::RestartWorkload restart{desired.id, workload.runtime_id, desired.spec.stop_grace_seconds};
-  if (const milliseconds left = word_awaited(desired, observed, history, policy, now); left > milliseconds{0})
-    return wait("the agent to say what it makes of the configuration before", std::min(left, policy.busy_poll));
   Plan out;
+  if (const milliseconds left = word_awaited(desired, observed, history, policy, now); left > milliseconds{0}) {
+    out = wait("the agent to say what it makes of the configuration before", std::min(left, policy.busy_poll));
+    out.defers_wish = true;
+    return out;
+  }
   if (history.files_delivered_to != workload.runtime_id || history.files_hash != desired.files_hash)
     out.actions.push_back({op::DeliverFiles{desired.id, workload.runtime_id, desired.spec.state_dir, desired.files},
                            "the configuration changed"});

@@ -159,7 +159,8 @@ AgentStatus summarize(const DesiredAgent& desired, const Observed& observed, con
     status.cause.clear();
   }
   if (!cause_in_agent(status.cause)) status.last_lines.clear();
-  status.observed_generation = desired.generation;
+  // Whoever waits for a generation must not be told of it while nothing of it is begun.
+  if (!next.defers_wish) status.observed_generation = desired.generation;
   status.phase = verdict.phase;
   status.message = verdict.message;
   status.reset_done = history.reset_done;
@@ -188,6 +189,7 @@ AgentStatus summarize(const DesiredAgent& desired, const Observed& observed, con
   image_condition(status.conditions, previous, observed, now);
   const Condition config = config_condition(desired, history);
   if (status.message.empty() && status.cause == "ConfigRefused") status.message = config.message;
+  if (status.message.empty() && next.next_try && !status.cause.empty()) status.message = failure_words(history);
   if (status.message.empty() && status.cause == "ImageUnavailable")
     status.message =
         "image " + released(desired, wanted_release(history)).spec.image + " cannot be had: " + observed.image_message;
@@ -196,9 +198,10 @@ AgentStatus summarize(const DesiredAgent& desired, const Observed& observed, con
   set_condition(status.conditions, previous, "CrashLooping", looping ? "True" : "False",
                 looping ? loop_cause(observed, history) : "Stable",
                 looping ? with_log(exit_words(observed, history), observed) : "", now);
-  const bool progressing = step != UpdateStep::none || !next.actions.empty() || verdict.phase == Phase::starting ||
-                           verdict.phase == Phase::pulling || verdict.phase == Phase::pending ||
-                           verdict.phase == Phase::creating;
+  const bool waits = !next.waiting_for.empty() && desired.state == DesiredState::running;
+  const bool progressing = step != UpdateStep::none || !next.actions.empty() || waits ||
+                           verdict.phase == Phase::starting || verdict.phase == Phase::pulling ||
+                           verdict.phase == Phase::pending || verdict.phase == Phase::creating;
   set_condition(status.conditions, previous, "Progressing", progressing ? "True" : "False",
                 !progressing                              ? "Settled"
                 : step != UpdateStep::none                ? "Updating"

@@ -64,6 +64,8 @@ MUTATIONS = [
      "secrets::redact(line->text, secrets)", "line->text"),
     ("an agent that was not asked is ready", "status.cpp",
      "if (observed.ready == true) return {Phase::ready", "if (observed.ready != false) return {Phase::ready"),
+    ("what waits is called settled", "status.cpp", "const bool waits = !next.waiting_for.empty() &&",
+     "const bool waits = false &&"),
     ("an old address is kept", "status.cpp", "  status.address.clear();\n", ""),
 ]
 

@@ -146,7 +146,7 @@ void Watch::operation_ends(const Operation& operation) {
 
 // --- what is recorded ---
 
-void Watch::check_claims(const Pass& pass, const AgentStatus& status) {
+void Watch::check_claims(const Pass& pass, const AgentStatus& status, const History& history) {
   AgentStatus same = pass.loaded->status;
   same.plan = status.plan;
   if (status == same) return;  // nothing new is claimed
@@ -167,7 +167,9 @@ void Watch::check_claims(const Pass& pass, const AgentStatus& status) {
   const ObservedWorkload& workload = pass.seen->workload;
   const bool present = pass.seen->workload_presence == Presence::present;
   const bool running = present && workload.state == ContainerState::running;
-  if (status.observed_generation != pass.loaded->desired.generation) claim("a generation that was not read");
+  if (status.observed_generation != pass.loaded->desired.generation &&
+      status.observed_generation != before.observed_generation)
+    claim("a generation that was not read");
   if (status.runtime_id != (present ? workload.runtime_id : "")) claim("container " + status.runtime_id);
   if (status.address != (running ? workload.address : "")) claim("address " + status.address);
   if (status.image_id != (present ? workload.image_id : pass.seen->image_id)) claim("image " + status.image_id);
@@ -177,6 +179,21 @@ void Watch::check_claims(const Pass& pass, const AgentStatus& status) {
   if (status.phase == Phase::stopped && process_seen({pass.id, {}, pass.seen, {}, false, false, {}}))
     claim("that it is stopped");
   if (status.phase == Phase::deleted && present) claim("that it is deleted");
+  check_settled(pass.loaded->desired, status, history);
+}
+
+// Whoever waits for a generation goes on once it is told of and nothing is left to do.
+void Watch::check_settled(const DesiredAgent& desired, const AgentStatus& status, const History& history) {
+  const bool settled = std::any_of(status.conditions.begin(), status.conditions.end(), [](const Condition& each) {
+    return each.type == "Progressing" && each.status == "False";
+  });
+  if (!settled || status.phase != Phase::ready || !status.cause.empty() ||
+      status.observed_generation != desired.generation)
+    return;
+  if (history.files_hash != desired.files_hash || history.files_delivered_to != status.runtime_id ||
+      history.restart_files_hash != desired.restart_files_hash || history.restart_done < desired.restart_wish ||
+      history.repair_done < desired.repair_wish || history.reset_done < desired.reset_wish)
+    say("claims-observed", "the status claims that all is done which was wished");
 }
 
 void Watch::check_secrets(const AgentStatus& status, const History& history, const std::vector<Event>& events) {
@@ -191,7 +208,7 @@ void Watch::check_secrets(const AgentStatus& status, const History& history, con
 void Watch::record_begins(const Pass& pass, const AgentStatus& status, const History& history,
                           const std::vector<Event>& events) {
   if (!pass.loaded) return say("deleted-stays", "a status for an agent without a row");
-  check_claims(pass, status);
+  check_claims(pass, status, history);
   check_secrets(status, history, events);
   for (const Event& event : events)
     if (event.kind == "action" && !event.reason.ends_with("-failed") && !pass.done.contains(event.reason))

@@ -52,7 +52,8 @@ class Watch {
   void storage_begins(const Pass& pass, const Operation& operation, TimePoint now);
   void restart_begins(const Pass& pass);
   void restart_ends(const AgentId& id);
-  void check_claims(const Pass& pass, const AgentStatus& status);
+  void check_claims(const Pass& pass, const AgentStatus& status, const History& history);
+  void check_settled(const DesiredAgent& desired, const AgentStatus& status, const History& history);
   void check_secrets(const AgentStatus& status, const History& history, const std::vector<Event>& events);
   void check_data(const AgentId& id, Owner& owner);
 

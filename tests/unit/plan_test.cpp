@@ -141,7 +141,9 @@ TEST(Plan, LetsAnAgentSpeakOfOneConfigurationBeforeItGetsTheNext) {
   history.files_hash = "files-0";
   history.delivered_run = ready().workload.started_at;
   history.delivered_at = kNow - kPolicy.config_patience + milliseconds{1};
-  EXPECT_TRUE(plan_of(desired, ready(), history).actions.empty());
+  const Plan waits = plan_of(desired, ready(), history);
+  EXPECT_TRUE(waits.actions.empty());
+  EXPECT_TRUE(waits.defers_wish);
   history.delivered_at = kNow - kPolicy.config_patience;
   EXPECT_EQ(names(plan_of(desired, ready(), history)), (Names{"deliver-files"}));
   history.delivered_at = kNow;

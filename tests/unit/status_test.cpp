@@ -67,6 +67,40 @@ TEST(Status, ClaimsNothingNewWhenTheEngineDoesNotAnswer) {
   EXPECT_EQ(condition(status, "Ready"), "Unknown");
 }
 
+TEST(Status, TellsOfAGenerationOnlyOnceItIsBegun) {
+  Observed observed = running();
+  observed.ready = true;
+  Plan waits;
+  waits.waiting_for = "the agent to say what it makes of the configuration before";
+  waits.defers_wish = true;
+  AgentStatus previous;
+  previous.observed_generation = 6;
+  const AgentStatus status = summarize(wanted(), observed, {}, waits, previous, kNow);
+  EXPECT_EQ(status.phase, Phase::ready);
+  EXPECT_EQ(status.observed_generation, 6u);
+  EXPECT_EQ(condition(status, "Progressing"), "True");
+}
+
+TEST(Status, OfAReadyAgentTellsWhatCouldNotBeDoneOfTheNewestWish) {
+  Observed observed = running();
+  observed.ready = true;
+  History history;
+  history.files_delivered_to = "c1";
+  history.failures = 1;
+  history.last_failure_reason = "DeliverFailed";
+  history.last_failure_message = "no space left on device";
+  Plan waits;
+  waits.waiting_for = "backing off after 1 failure";
+  waits.next_try = kNow + milliseconds{1'000};
+  EXPECT_EQ(summarize(wanted(), observed, history, Plan{}, {}, kNow).cause, "") << "it is over";
+  history.files_hash = "of before";
+  const AgentStatus status = summarize(wanted(), observed, history, waits, {}, kNow);
+  EXPECT_EQ(status.phase, Phase::ready);
+  EXPECT_EQ(status.cause, "DeliverFailed");
+  EXPECT_EQ(status.message, "no space left on device");
+  EXPECT_EQ(condition(status, "Progressing"), "True");
+}
+
 TEST(Status, ShowsTheAgentsOwnLastLineInACrashLoop) {
   Observed observed = running();
   observed.workload.state = ContainerState::restarting;
