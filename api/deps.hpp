@@ -38,9 +38,9 @@ struct EngineState {
 using ChatFunction = std::function<void(const std::string& kind, gateway::ChatRequest request,
                                         std::function<void(Result<gateway::ChatReply>)> done)>;
 
-// Whether the gateway at an address takes a token; as ChatFunction. Bound to gateway::Gateways::accepts_async.
-using TokenCheck =
-    std::function<void(const std::string& address, const std::string& token, std::function<void(Result<bool>)> done)>;
+// Whether an agent's gateway takes a token; as ChatFunction. Bound to gateway::Gateways::accepts_async.
+using TokenCheck = std::function<void(const AgentId& agent, const std::string& observed_address,
+                                      const std::string& token, std::function<void(Result<bool>)> done)>;
 
 struct Deps {
   store::Database& db;

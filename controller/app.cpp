@@ -197,8 +197,6 @@ Result<void> App::open_store() {
 
 Result<void> App::open_engine() {
   http_ = std::make_unique<http::Client>();
-  gateways_ = std::make_unique<gateway::Gateways>(*http_);
-  operator_ = std::make_unique<gateway::Operator>(*http_);
   docker::EngineOptions options;
   options.docker_host = config_.docker_host;
   options.tls_dir = config_.docker_cert_path;
@@ -210,6 +208,8 @@ Result<void> App::open_engine() {
   docker::RuntimeOptions runtime_options;
   runtime_options.controller_id = config_.controller_id;
   runtime_ = std::make_unique<docker::DockerRuntime>(*engine_, std::move(runtime_options));
+  gateways_ = std::make_unique<gateway::Gateways>(*http_, runtime_.get());
+  operator_ = std::make_unique<gateway::Operator>(*http_, gateway::OperatorOptions{}, runtime_.get());
   logs_ = std::make_unique<docker::DockerLogs>(*engine_, config_.controller_id);
   // An engine that is away is no reason not to start: wishes are taken, and carried out when it comes back.
   if (auto version = engine_->version(); version)
@@ -300,32 +300,32 @@ Result<void> App::open_api() {
     if (engine_->reachable() && loop_->engine_events_connected()) return {"reachable", ""};
     return {"unreachable", "no answer from " + engine_->address()};
   };
-  deps_ =
-      std::make_unique<api::Deps>(api::Deps{*database_,
-                                            *sealer_,
-                                            catalog_->templates,
-                                            catalog_->plans,
-                                            *sampler_,
-                                            *logs_,
-                                            std::move(chat),
-                                            *waiters_,
-                                            *streams_,
-                                            *events_,
-                                            *timer_,
-                                            std::move(post),
-                                            *metrics_,
-                                            *throttle_,
-                                            settings_,
-                                            system_now,
-                                            config_.controller_id,
-                                            engine_state,
-                                            *verifier_,
-                                            [this](const std::string& address, const std::string& token, auto done) {
-                                              gateways_->accepts_async(address, token, std::move(done));
-                                            },
-                                            *chat_queue_,
-                                            *chats_,
-                                            *agent_gateways_});
+  deps_ = std::make_unique<api::Deps>(
+      api::Deps{*database_,
+                *sealer_,
+                catalog_->templates,
+                catalog_->plans,
+                *sampler_,
+                *logs_,
+                std::move(chat),
+                *waiters_,
+                *streams_,
+                *events_,
+                *timer_,
+                std::move(post),
+                *metrics_,
+                *throttle_,
+                settings_,
+                system_now,
+                config_.controller_id,
+                engine_state,
+                *verifier_,
+                [this](const AgentId& agent, const std::string& address, const std::string& token, auto done) {
+                  gateways_->accepts_async(agent, address, token, std::move(done));
+                },
+                *chat_queue_,
+                *chats_,
+                *agent_gateways_});
   dispatcher_ = std::make_unique<api::Dispatcher>(*deps_, std::move(proxies));
   CREEL_TRY(server_, api::Server::start(settings_, *dispatcher_, *pool_, *metrics_));
   return {};

@@ -43,7 +43,7 @@ namespace {
 // Failed starts after which a container is made anew.
 constexpr int kStartsOfOneContainer = 3;
 // And restarts of one that does not get ready.
-constexpr int kRestartsOfOneContainer = 3;
+constexpr int kRestartsOfOneContainer = 1;
 
 bool restart_pending(const DesiredAgent& desired, const History& history) {
   return desired.restart_wish > history.restart_done;
@@ -193,8 +193,7 @@ Plan plan_running_container(const DesiredAgent& desired, const Observed& observe
   // An engine that was killed may leave an address in use that it then gives to others: only another network helps.
   if (history.last_failure_reason == "NotReady" &&
       history.failures % (kRestartsOfOneContainer + 1) == kRestartsOfOneContainer)
-    return plan_create(desired, observed, history, policy, now,
-                       "the gateway did not get ready in " + std::to_string(kRestartsOfOneContainer) + " restarts",
+    return plan_create(desired, observed, history, policy, now, "the gateway did not get ready after a restart either",
                        1 + history.failures / (kRestartsOfOneContainer + 1));
   out.actions.push_back({restart, "the gateway was not ready within its start-up budget of " +
                                       std::to_string(desired.readiness.startup_budget.count() / 1000) + " s"});
@@ -458,8 +457,9 @@ History succeeded(const DesiredAgent& desired, History history, const Action& ac
         restart_pending(desired, history) || history.restart_files_hash != desired.restart_files_hash;
     if (!asked_for &&
         (std::holds_alternative<op::RestartWorkload>(action.operation) || history.last_failure_reason == "NotReady")) {
-      // A new run for health's sake: counted, so that an agent that never gets ready is tried less and less often.
-      history.failures += 1;
+      // A new run for health's sake: counted, so that an agent that never gets ready is tried less and less often. What
+      // failed before it ran is another matter, and is over.
+      history.failures = history.last_failure_reason == "NotReady" ? history.failures + 1 : 1;
       history.last_failure = now;
       history.last_failure_reason = "NotReady";
       history.last_failure_message = action.cause;

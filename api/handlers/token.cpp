@@ -98,7 +98,7 @@ struct Rotation : std::enable_shared_from_this<Rotation> {
 
   // The file is there before the gateway has read it again.
   void check() {
-    deps.accepts_token(address, token, [self = shared_from_this()](Result<bool> accepts) {
+    deps.accepts_token(agent, address, token, [self = shared_from_this()](Result<bool> accepts) {
       if (accepts && *accepts) return self->finish(true);
       const auto now = SteadyClock::now();
       if (!accepts && accepts.error().kind == ErrorKind::cancelled) return self->finish(false);

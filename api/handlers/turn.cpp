@@ -115,6 +115,7 @@ void settle(const TurnPtr& turn, const Result<gateway::ChatReply>& reply, TimePo
 
 void send(const TurnPtr& turn, gateway::ChatQueue::Turn held, const std::string& address, Deps& deps) {
   gateway::ChatRequest chat;
+  chat.agent = turn->said.agent;
   chat.address = address;
   chat.token = turn->token;
   chat.session_key = turn->said.session.key;

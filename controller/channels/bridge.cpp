@@ -179,6 +179,7 @@ Result<void> Bridge::tell_agent(WhatsappItem item) {
     if (tmpl == nullptr || !can_talk(*row))
       return put_back(WhatsappBox::in, item, "The agent is not ready", options_.not_ready_retry);
     kind = tmpl->gateway;
+    request.agent = item.agent;
     request.address = row->status.address;
   }
   request.session_key = "whatsapp:" + item.number;

@@ -84,6 +84,16 @@ class StatsSource {
   virtual std::optional<StatsSample> latest(const AgentId& id) = 0;
 };
 
+// Where an agent's gateway is now. The engine gives addresses out anew at every start, so one that was observed a while
+// ago may be another agent's by now, who must not be told what is meant for the first.
+class Locator {
+ public:
+  virtual ~Locator() = default;
+  // "host:port"; "" when there is nobody to talk to. `observed` where the engine gives no answer: it gives out no
+  // addresses either. Blocks for as long as one question to the engine takes.
+  virtual std::string locate(const AgentId& agent, const std::string& observed) = 0;
+};
+
 // What a gateway said to "are you ready?".
 struct ProbeAnswer {
   std::optional<bool> ready;  // nullopt: no answer in time (unknown)

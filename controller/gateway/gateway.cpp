@@ -61,6 +61,7 @@ void Gateways::chat_async(const std::string& kind, ChatRequest request, std::fun
                           std::stop_token stop) {
   const Adapter* adapter = find_adapter(kind);
   if (adapter == nullptr) return done(invalid("gateway", "There is no gateway of the kind \"" + kind + "\""));
+  request.address = locate(request.agent, request.address);
   if (request.address.empty())
     return done(Error{ErrorKind::unavailable, "The agent's gateway has no address yet", {}, {}});
   http::Request exchange = adapter->chat_request(request);
@@ -73,8 +74,9 @@ void Gateways::chat_async(const std::string& kind, ChatRequest request, std::fun
       stop);
 }
 
-void Gateways::accepts_async(const std::string& address, const std::string& token,
+void Gateways::accepts_async(const AgentId& agent, const std::string& observed_address, const std::string& token,
                              std::function<void(Result<bool>)> done) {
+  const std::string address = locate(agent, observed_address);
   if (address.empty()) return done(Error{ErrorKind::unavailable, "The agent's gateway has no address yet", {}, {}});
   http::Request request;
   request.method = "POST";

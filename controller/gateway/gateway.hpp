@@ -23,7 +23,8 @@ class Client;
 namespace creel::gateway {
 
 struct ChatRequest {
-  std::string address;      // "172.18.0.5:18789"
+  AgentId agent;
+  std::string address;      // "172.18.0.5:18789", as last observed
   std::string token;        // the gateway's bearer token
   std::string session_key;  // the conversation; the same key goes on where it was: "topic:general"
   std::string message;
@@ -36,27 +37,33 @@ struct ChatReply {
 
 class Gateways : public Prober {
  public:
-  // `client` must outlive this object.
-  explicit Gateways(http::Client& client, milliseconds probe_deadline = milliseconds{2'000})
-      : client_(client), probe_deadline_(probe_deadline) {}
+  // `client` and `locator` must outlive this object. Without a locator addresses are taken as observed.
+  explicit Gateways(http::Client& client, Locator* locator = nullptr, milliseconds probe_deadline = milliseconds{2'000})
+      : client_(client), locator_(locator), probe_deadline_(probe_deadline) {}
 
   // 200 = ready. Nothing listening, or any other status = not ready, and why. No answer in time = nullopt.
   ProbeAnswer probe(const std::string& address, const Readiness& readiness, std::stop_token stop) override;
 
-  // Sends one message and calls `done` exactly once, on the HTTP client's thread (or on the calling one when the kind
-  // is unknown): it must not block.
+  // Sends one message to where the agent is now, and calls `done` exactly once, on the HTTP client's thread (or on the
+  // calling one when there is nobody to send it to): it must not block.
   void chat_async(const std::string& kind, ChatRequest request, std::function<void(Result<ChatReply>)> done,
                   std::stop_token stop = {});
 
   // Whether the gateway takes this token: asks it for a chat that it must refuse for being empty, so nothing is said to
   // the agent. `done` as above; unavailable or timeout: it cannot tell (now).
-  void accepts_async(const std::string& address, const std::string& token, std::function<void(Result<bool>)> done);
+  void accepts_async(const AgentId& agent, const std::string& observed_address, const std::string& token,
+                     std::function<void(Result<bool>)> done);
 
   // "openclaw", "reference".
   static std::vector<std::string_view> kinds();
 
  private:
+  std::string locate(const AgentId& agent, const std::string& observed) const {
+    return locator_ == nullptr ? observed : locator_->locate(agent, observed);
+  }
+
   http::Client& client_;
+  Locator* locator_;
   milliseconds probe_deadline_;
 };
 

@@ -19,6 +19,8 @@ using Json = nlohmann::json;
 using Clock = std::chrono::steady_clock;
 using Link = std::shared_ptr<OpenclawLink>;
 
+enum class Kind { openclaw, reference };
+
 Error cancelled() { return Error{ErrorKind::cancelled, "The controller is stopping", {}, {}}; }
 
 Error no_skill(const std::string& id) {
@@ -31,12 +33,31 @@ Error no_skill(const std::string& id) {
 struct Operator::Impl : std::enable_shared_from_this<Operator::Impl> {
   http::Client& client;
   const OperatorOptions options;
+  Locator* const locator;
   std::atomic<bool> stopping{false};
   std::map<AgentId, Link> links;
   std::shared_ptr<SocketLoop::Timer> sweep;
   SocketLoop loop;
 
-  Impl(http::Client& http_client, OperatorOptions given) : client(http_client), options(given) {}
+  Impl(http::Client& http_client, OperatorOptions given, Locator* where)
+      : client(http_client), options(given), locator(where) {}
+
+  // Sets the address to where the agent is now. nullopt: the call cannot be made, and `done` has been told why not. On
+  // the caller's thread.
+  template <class T>
+  std::optional<Kind> reach(OperatorTarget& target, const Done<T>& done) {
+    std::optional<Kind> kind;
+    if (target.kind == kOpenclaw.kind) kind = Kind::openclaw;
+    if (target.kind == kReference.kind) kind = Kind::reference;
+    if (!kind) {
+      done(invalid("gateway", "There is no gateway of the kind \"" + target.kind + "\""));
+      return kind;
+    }
+    if (locator != nullptr) target.address = locator->locate(target.agent, target.address);
+    if (!target.address.empty()) return kind;
+    done(Error{ErrorKind::unavailable, "The agent's gateway has no address yet", {}, {}});
+    return std::nullopt;
+  }
 
   // --- OpenClaw ---
 
@@ -153,32 +174,12 @@ struct Operator::Impl : std::enable_shared_from_this<Operator::Impl> {
   }
 };
 
-namespace {
-
-enum class Kind { openclaw, reference };
-
-// True when the call can be made; else `done` has been told why not.
-template <class T>
-std::optional<Kind> kind_of(const OperatorTarget& target, const Operator::Done<T>& done) {
-  std::optional<Kind> kind;
-  if (target.kind == kOpenclaw.kind) kind = Kind::openclaw;
-  if (target.kind == kReference.kind) kind = Kind::reference;
-  if (!kind) {
-    done(invalid("gateway", "There is no gateway of the kind \"" + target.kind + "\""));
-  } else if (target.address.empty()) {
-    done(Error{ErrorKind::unavailable, "The agent's gateway has no address yet", {}, {}});
-    kind.reset();
-  }
-  return kind;
-}
-
-}  // namespace
-
-Operator::Operator(http::Client& client, OperatorOptions options) : impl_(std::make_shared<Impl>(client, options)) {}
+Operator::Operator(http::Client& client, OperatorOptions options, Locator* locator)
+    : impl_(std::make_shared<Impl>(client, options, locator)) {}
 Operator::~Operator() { impl_->stop(); }
 
-void Operator::health(const OperatorTarget& target, Done<GatewayHealth> done) {
-  const auto kind = kind_of(target, done);
+void Operator::health(OperatorTarget target, Done<GatewayHealth> done) {
+  const auto kind = impl_->reach(target, done);
   if (!kind) return;
   if (*kind == Kind::reference)
     return impl_->fetch<GatewayHealth>(target, "/v1/status", {}, std::move(done), reference_health);
@@ -197,9 +198,9 @@ void Operator::health(const OperatorTarget& target, Done<GatewayHealth> done) {
   });
 }
 
-void Operator::sessions(const OperatorTarget& target, Done<std::vector<GatewaySession>> done) {
+void Operator::sessions(OperatorTarget target, Done<std::vector<GatewaySession>> done) {
   using Sessions = std::vector<GatewaySession>;
-  const auto kind = kind_of(target, done);
+  const auto kind = impl_->reach(target, done);
   if (!kind) return;
   if (*kind == Kind::reference)
     return impl_->fetch<Sessions>(target, "/v1/sessions", {}, std::move(done), reference_sessions);
@@ -210,10 +211,10 @@ void Operator::sessions(const OperatorTarget& target, Done<std::vector<GatewaySe
   });
 }
 
-void Operator::history(const OperatorTarget& target, const std::string& session_key, std::size_t limit,
+void Operator::history(OperatorTarget target, const std::string& session_key, std::size_t limit,
                        Done<std::vector<GatewayMessage>> done) {
   using Messages = std::vector<GatewayMessage>;
-  const auto kind = kind_of(target, done);
+  const auto kind = impl_->reach(target, done);
   if (!kind) return;
   limit = std::clamp<std::size_t>(limit, 1, 1000);
   if (*kind == Kind::reference) {
@@ -246,9 +247,9 @@ void Operator::history(const OperatorTarget& target, const std::string& session_
       });
 }
 
-void Operator::skills(const OperatorTarget& target, Done<std::vector<GatewaySkill>> done) {
+void Operator::skills(OperatorTarget target, Done<std::vector<GatewaySkill>> done) {
   using Skills = std::vector<GatewaySkill>;
-  const auto kind = kind_of(target, done);
+  const auto kind = impl_->reach(target, done);
   if (!kind) return;
   if (*kind == Kind::reference) return done(Skills{});
   impl_->with_link<Skills>(target, std::move(done), [](auto link, auto by, auto told) {
@@ -258,9 +259,8 @@ void Operator::skills(const OperatorTarget& target, Done<std::vector<GatewaySkil
   });
 }
 
-void Operator::set_skill(const OperatorTarget& target, const std::string& skill_id, bool enabled,
-                         Done<GatewaySkill> done) {
-  const auto kind = kind_of(target, done);
+void Operator::set_skill(OperatorTarget target, const std::string& skill_id, bool enabled, Done<GatewaySkill> done) {
+  const auto kind = impl_->reach(target, done);
   if (!kind) return;
   if (*kind == Kind::reference) return done(no_skill(skill_id));
   const auto find = [skill_id](const Json& list) -> Result<GatewaySkill> {

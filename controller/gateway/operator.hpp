@@ -23,6 +23,7 @@
 
 #include "controller/core/clock.hpp"
 #include "controller/core/ids.hpp"
+#include "controller/core/ports.hpp"
 #include "controller/core/result.hpp"
 
 namespace creel::http {
@@ -35,7 +36,7 @@ namespace creel::gateway {
 struct OperatorTarget {
   AgentId agent;
   std::string kind;        // Template::gateway
-  std::string address;     // AgentStatus::address, "host:port"
+  std::string address;     // AgentStatus::address, "host:port", as last observed
   std::string token;       // the secret "gateway_token"
   std::string device_key;  // the secret "device_key"; "" = it has none yet
 };
@@ -93,24 +94,24 @@ class Operator {
   template <class T>
   using Done = std::function<void(Result<T>)>;
 
-  // `client` must outlive this object.
-  explicit Operator(http::Client& client, OperatorOptions options = {});
+  // `client` and `locator` must outlive this object. Without a locator addresses are taken as observed.
+  explicit Operator(http::Client& client, OperatorOptions options = {}, Locator* locator = nullptr);
   ~Operator();  // what is under way is cancelled
   Operator(const Operator&) = delete;
   Operator& operator=(const Operator&) = delete;
 
-  void health(const OperatorTarget& target, Done<GatewayHealth> done);
+  void health(OperatorTarget target, Done<GatewayHealth> done);
   // The most recently used first.
-  void sessions(const OperatorTarget& target, Done<std::vector<GatewaySession>> done);
+  void sessions(OperatorTarget target, Done<std::vector<GatewaySession>> done);
   // What was said, the oldest first: the last `limit` messages (1 to 1000, the gateway's tool calls and the like not
   // counted out, so there may be fewer).
-  void history(const OperatorTarget& target, const std::string& session_key, std::size_t limit,
+  void history(OperatorTarget target, const std::string& session_key, std::size_t limit,
                Done<std::vector<GatewayMessage>> done);
-  void skills(const OperatorTarget& target, Done<std::vector<GatewaySkill>> done);
+  void skills(OperatorTarget target, Done<std::vector<GatewaySkill>> done);
   // In force at once, without a restart. The skill as it is then. OpenClaw keeps it in its configuration file, which
   // the next delivery replaces: whoever wants it to last puts it into the owner's fragment, too
   // ({"skills":{"entries":{"<id>":{"enabled":false}}}}).
-  void set_skill(const OperatorTarget& target, const std::string& skill_id, bool enabled, Done<GatewaySkill> done);
+  void set_skill(OperatorTarget target, const std::string& skill_id, bool enabled, Done<GatewaySkill> done);
 
  private:
   struct Impl;

@@ -211,5 +211,27 @@ TEST_F(Replicas, AJumpOfTheLeadersClockChangesNothing) {
   converges(b);
 }
 
+// The engine gives an agent's address to another one while nobody who leads looks.
+TEST_F(Replicas, NoAgentIsToldWhatIsMeantForAnother) {
+  const auto address = [&](const std::string& id) -> std::string {
+    const json networks = a.engine().container(id)["NetworkSettings"]["Networks"];
+    return networks.begin().value()["IPAddress"];
+  };
+  const std::string first = address(agents[0]), second = address(agents[1]);
+  kill(a.pid(), SIGSTOP);
+  for (const auto& id : {agents[0], agents[1]})
+    ASSERT_EQ(a.engine().call("POST", "/containers/creel-" + id + "/stop?t=0").status, 204);
+  for (const auto& id : {agents[1], agents[0]})
+    ASSERT_EQ(a.engine().call("POST", "/containers/creel-" + id + "/start").status, 204);
+  ASSERT_EQ(address(agents[0]), second);
+  ASSERT_EQ(address(agents[1]), first);
+  for (const auto& id : {agents[0], agents[1]}) {
+    const Answer said = b.call("POST", "/api/chat", key, {{"message", "hello"}, {"agentId", id}});
+    EXPECT_EQ(said.status, 200) << said.text;
+  }
+  EXPECT_FALSE(leads(b)) << "nobody had looked";
+  kill(a.pid(), SIGCONT);
+}
+
 }  // namespace
 }  // namespace creel::test

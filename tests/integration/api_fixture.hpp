@@ -102,34 +102,34 @@ class ApiTest : public PgTest {
     verify_pool_ = std::make_unique<api::Pool>(2);
     verifier_ = std::make_unique<verify::Verifier>(
         http_, verify_settings_, [this](std::function<void()> work) { verify_pool_->post(std::move(work)); });
-    deps_ =
-        std::make_unique<api::Deps>(api::Deps{*database_,
-                                              sealer_,
-                                              templates_,
-                                              plans_,
-                                              stats_,
-                                              logs_,
-                                              [this](const std::string& kind, gateway::ChatRequest request, auto done) {
-                                                if (chat_) chat_(kind, std::move(request), std::move(done));
-                                              },
-                                              *waiters_,
-                                              *streams_,
-                                              *events_,
-                                              timer_,
-                                              std::move(post),
-                                              metrics_,
-                                              *throttle_,
-                                              settings_,
-                                              system_now,
-                                              "creel",
-                                              [this] { return engine_; },
-                                              *verifier_,
-                                              [this](const std::string& address, const std::string& token, auto done) {
-                                                accepts_(address, token, std::move(done));
-                                              },
-                                              *chat_queue_,
-                                              *chats_,
-                                              *gateways_});
+    deps_ = std::make_unique<api::Deps>(
+        api::Deps{*database_,
+                  sealer_,
+                  templates_,
+                  plans_,
+                  stats_,
+                  logs_,
+                  [this](const std::string& kind, gateway::ChatRequest request, auto done) {
+                    if (chat_) chat_(kind, std::move(request), std::move(done));
+                  },
+                  *waiters_,
+                  *streams_,
+                  *events_,
+                  timer_,
+                  std::move(post),
+                  metrics_,
+                  *throttle_,
+                  settings_,
+                  system_now,
+                  "creel",
+                  [this] { return engine_; },
+                  *verifier_,
+                  [this](const AgentId&, const std::string& address, const std::string& token, auto done) {
+                    accepts_(address, token, std::move(done));
+                  },
+                  *chat_queue_,
+                  *chats_,
+                  *gateways_});
     dispatcher_ =
         std::make_unique<api::Dispatcher>(*deps_, api::TrustedProxies::parse(settings_.trusted_proxies).value());
   }

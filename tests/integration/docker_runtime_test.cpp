@@ -563,6 +563,18 @@ TEST_F(DockerRuntimeTest, PublishesOnTheLoopbackAddressWhereTheBridgeIsOutOfReac
   }
 }
 
+TEST_F(DockerRuntimeTest, SaysWhereAnAgentIsNow) {
+  const std::string old = "10.1.2.3:18789";  // as it was observed
+  EXPECT_EQ(runtime->locate(agent, old), "") << "there is no container";
+  const std::string id = run(agent, {"sleep"});
+  EXPECT_EQ(runtime->locate(agent, old), look(agent).workload.address);
+  ASSERT_TRUE(runtime->apply(op::StopWorkload{agent, id, 0}, {}));
+  EXPECT_EQ(runtime->locate(agent, old), "");
+  DockerRuntime other{*engine, {"another-controller"}};
+  ASSERT_TRUE(runtime->apply(op::StartWorkload{agent, id}, {}));
+  EXPECT_EQ(other.locate(agent, old), "") << "somebody else's";
+}
+
 TEST_F(DockerRuntimeTest, ReportsChangesOfItsOwnAgentsOnly) {
   std::mutex mutex;
   std::vector<AgentId> seen;
@@ -623,6 +635,7 @@ TEST_F(DockerRuntimeTest, SaysThatAnEngineIsAwayInsteadOfThatAnAgentIs) {
   ASSERT_FALSE(observed);
   EXPECT_EQ(observed.error().kind, ErrorKind::unavailable);
   EXPECT_FALSE(blind.objects({}));
+  EXPECT_EQ(blind.locate(agent, "10.1.2.3:18789"), "10.1.2.3:18789") << "it gives out no addresses either";
 }
 
 }  // namespace

@@ -30,7 +30,7 @@ class GatewayTest : public ::testing::Test {
                          milliseconds deadline = milliseconds{5'000}) {
     std::promise<Result<ChatReply>> promise;
     auto future = promise.get_future();
-    ChatRequest request{address, "t0ken-of-the-gateway", session_key_, "hello \"you\"\n", deadline};
+    ChatRequest request{{}, address, "t0ken-of-the-gateway", session_key_, "hello \"you\"\n", deadline};
     gateways_.chat_async(kind, std::move(request),
                          [&promise](Result<ChatReply> reply) { promise.set_value(std::move(reply)); });
     return future.get();
@@ -66,7 +66,7 @@ TEST_F(GatewayTest, IsNotReadyWhileNothingListens) {
 
 TEST_F(GatewayTest, KnowsNothingWhenTheProbeIsNotAnswered) {
   FakeServer server{[](const std::string&) { return std::string{}; }};
-  Gateways hurried{client_, milliseconds{50}};
+  Gateways hurried{client_, nullptr, milliseconds{50}};
   const auto answer = hurried.probe(server.address(), Readiness{}, {});
   EXPECT_EQ(answer.ready, std::nullopt);
   EXPECT_EQ(answer.message, "the gateway did not answer within 50 ms");
@@ -186,7 +186,7 @@ TEST_F(GatewayTest, LearnsFromARefusedEmptyChatWhetherATokenIsAccepted) {
   const auto accepts = [this](const std::string& address) {
     std::promise<Result<bool>> promise;
     auto future = promise.get_future();
-    gateways_.accepts_async(address, "t0ken",
+    gateways_.accepts_async({}, address, "t0ken",
                             [&promise](Result<bool> answer) { promise.set_value(std::move(answer)); });
     return future.get();
   };
@@ -199,6 +199,35 @@ TEST_F(GatewayTest, LearnsFromARefusedEmptyChatWhetherATokenIsAccepted) {
   const ClosedPort port;
   EXPECT_EQ(accepts(port.address()).error().kind, ErrorKind::unavailable);
   EXPECT_EQ(accepts("").error().kind, ErrorKind::unavailable);
+}
+
+TEST_F(GatewayTest, SaysNothingToAnAddressThatIsAnothersByNow) {
+  FakeServer others{[](const std::string&) { return http_answer(200, completion("I am listening")); }};
+  FakeServer own{[](const std::string&) { return http_answer(200, completion("hello")); }};
+  struct : Locator {
+    std::string now;
+    std::string locate(const AgentId&, const std::string&) override { return now; }
+  } locator;
+  Gateways gateways{client_, &locator};
+  const auto chat_with = [&](const std::string& observed) {
+    std::promise<Result<ChatReply>> promise;
+    gateways.chat_async("reference", {{}, observed, "t0ken", "main", "for me alone"},
+                        [&promise](Result<ChatReply> reply) { promise.set_value(std::move(reply)); });
+    return promise.get_future().get();
+  };
+  const auto accepts = [&](const std::string& observed) {
+    std::promise<Result<bool>> promise;
+    gateways.accepts_async({}, observed, "t0ken",
+                           [&promise](Result<bool> answer) { promise.set_value(std::move(answer)); });
+    return promise.get_future().get();
+  };
+  locator.now = own.address();
+  EXPECT_EQ(chat_with(others.address()).value().text, "hello");
+  EXPECT_TRUE(accepts(others.address()));
+  locator.now.clear();
+  EXPECT_EQ(chat_with(others.address()).error().kind, ErrorKind::unavailable);
+  EXPECT_EQ(accepts(others.address()).error().kind, ErrorKind::unavailable);
+  EXPECT_TRUE(others.requests().empty());
 }
 
 }  // namespace

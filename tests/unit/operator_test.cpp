@@ -387,5 +387,23 @@ TEST_F(OperatorTest, AsksTheReferenceAgentOverHttp) {
   EXPECT_EQ(sessions(op, at).error().code, "TOKEN_REFUSED");
 }
 
+TEST_F(OperatorTest, AsksAnAgentWhereItIsNow) {
+  test::FakeServer others{[](const std::string&) { return test::http_answer(200, "{}"); }};
+  test::FakeServer own{[](const std::string&) { return test::http_answer(200, R"({"sessions":[]})"); }};
+  struct : Locator {
+    std::string now;
+    std::string locate(const AgentId&, const std::string&) override { return now; }
+  } locator;
+  Operator op{client, quick(), &locator};
+  OperatorTarget at = target(others.address());
+  at.kind = "reference";
+  locator.now = own.address();
+  EXPECT_TRUE(sessions(op, at));
+  EXPECT_EQ(own.requests().size(), 1u);
+  locator.now.clear();
+  EXPECT_EQ(sessions(op, at).error().kind, ErrorKind::unavailable);
+  EXPECT_TRUE(others.requests().empty());
+}
+
 }  // namespace
 }  // namespace creel::gateway

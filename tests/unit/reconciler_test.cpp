@@ -225,14 +225,17 @@ TEST_F(ReconcilerTest, TriesANewWishAtOnceWhateverFailedBefore) {
   EXPECT_EQ(status().phase, Phase::ready);
 }
 
-TEST_F(ReconcilerTest, RestartsAnAgentThatDoesNotGetReadyAndCountsIt) {
+TEST_F(ReconcilerTest, RestartsAndRemakesAnAgentThatDoesNotGetReady) {
   provision();
+  reconciler.reconcile(agent, {});
+  const std::string first = runtime.containers.at(agent).id;
   runtime.ready = false;
   desired().readiness.startup_budget = milliseconds{5'000};
   const TimePoint begin = now;
   while (now - begin < milliseconds{60'000})
     now += reconciler.reconcile(agent, {}).requeue_after.value_or(milliseconds{1'000});
-  EXPECT_GE(runtime.containers.at(agent).starts, 3);
+  EXPECT_GE(runtime.containers.at(agent).starts, 2);
+  EXPECT_NE(runtime.containers.at(agent).id, first);
   EXPECT_EQ(status().phase, Phase::unready);
   runtime.ready = true;
   settle(3);

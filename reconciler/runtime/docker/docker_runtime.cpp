@@ -100,6 +100,16 @@ Result<Observed> DockerRuntime::observe(const AgentId& agent, const std::string&
   return observed;
 }
 
+std::string DockerRuntime::locate(const AgentId& agent, const std::string& observed) {
+  const std::string key = "observe " + object_name(agent);
+  if (!admit(key)) return observed;
+  const auto container = engine_.container_inspect(object_name(agent));
+  account(key, container ? std::nullopt : std::optional{container.error()});
+  if (!container) return is(container.error(), ErrorKind::not_found) ? "" : observed;
+  const ObservedWorkload now = observe_container(*container, agent, options_.controller_id);
+  return now.ours && now.state == ContainerState::running ? now.address : "";
+}
+
 Result<Observed> DockerRuntime::look(const AgentId& agent, const std::string& image, std::stop_token stop) {
   const std::string name = object_name(agent);
   Observed observed;

@@ -34,7 +34,7 @@ struct RuntimeOptions {
   std::size_t parallel_pulls = 2;
 };
 
-class DockerRuntime : public Runtime {
+class DockerRuntime : public Runtime, public Locator {
  public:
   // `engine` must outlive the runtime.
   DockerRuntime(Engine& engine, RuntimeOptions options);
@@ -42,6 +42,7 @@ class DockerRuntime : public Runtime {
   Capabilities capabilities() const override { return {}; }
   Result<Observed> observe(const AgentId& agent, const std::string& image, std::stop_token stop) override;
   Result<ObservedImage> observe_image(const std::string& reference, std::stop_token stop) override;
+  std::string locate(const AgentId& agent, const std::string& observed) override;
   Result<std::string> apply(const Operation& operation, std::stop_token stop) override;
   Result<void> watch(std::function<void()> on_open, std::function<void(const AgentId&)> on_change,
                      std::stop_token stop) override;
