@@ -80,6 +80,4 @@ fi
 
 # Last, so that its closing lines are the run's.
 step "all tests"
-# Chaos is among the slowest proofs.
-[[ -n $all ]] || filter+=(-E '^Chaos\.')
 ctest --preset dev "${filter[@]}"

@@ -37,8 +37,8 @@ std::string cause_of(const DesiredAgent& desired, const Observed& observed, cons
   if (present && !workload.ours) return "NameTaken";
   const std::string failure = history.failures > 0 ? history.last_failure_reason : "";
   if (desired.state != DesiredState::running) {
-    const bool done = desired.state == DesiredState::stopped && (!present || workload.state == ContainerState::exited ||
-                                                                 workload.state == ContainerState::created);
+    const bool ended = workload.state == ContainerState::exited || workload.state == ContainerState::created;
+    const bool done = desired.state == DesiredState::stopped && (!present || (ended && workload.strays == 0));
     return done ? "" : failure;
   }
   const bool running = present && workload.state == ContainerState::running;

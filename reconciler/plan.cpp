@@ -105,6 +105,11 @@ Plan plan_stopped(const DesiredAgent& desired, const Observed& observed, const H
     case ContainerState::created:
     case ContainerState::exited:
     case ContainerState::dead:
+      if (observed.workload.strays > 0)
+        return unless_backing_off(
+            history, policy, now,
+            {{op::StopWorkload{desired.id, observed.workload.runtime_id, desired.spec.stop_grace_seconds},
+              "processes of it run on without the engine"}});
       return {};
   }
   return {};

@@ -66,6 +66,7 @@ Verdict judge(const DesiredAgent& desired, const Observed& observed, const Histo
     case ContainerState::dead:
       break;
   }
+  if (desired.state == DesiredState::stopped && workload.strays > 0) return {Phase::stopping, failure_words(history)};
   if (desired.state == DesiredState::stopped) return {Phase::stopped, ""};
   if (history.exits.held) return {Phase::crash_looping, with_log(exit_words(observed, history), observed)};
   if (!workload.error.empty()) return {Phase::failed, "the engine could not start it: " + workload.error};

@@ -196,6 +196,9 @@ start() {
   echo "$DOCKER_HOST"
 }
 
+# In a containerd that several engines share.
+namespace() { printf 'creel-%s' "$(printf '%s' "$dir" | sha256sum | cut -c1-12)"; }
+
 launch() {
   local pool name
   local -a flags
@@ -208,7 +211,7 @@ launch() {
   fi
   # An empty file of its own: given none, dockerd reads /etc/docker/daemon.json, which speaks of the host's engine.
   echo '{}' >"$dir/daemon.json"
-  name=creel-$(printf '%s' "$dir" | sha256sum | cut -c1-12)
+  name=$(namespace)
   flags=(--config-file "$dir/daemon.json" --data-root "$dir/data" --exec-root "$dir/exec" --pidfile "$dir/pid"
     --host "$DOCKER_HOST" --bridge none --containerd-namespace "$name" --containerd-plugins-namespace "$name-plugins")
   pool=$(choose_addresses)
@@ -278,6 +281,15 @@ container_ids() {
   engine_request GET /containers/json --max-time 30 | grep -o '"Id":"[0-9a-f]\{64\}"' | cut -d'"' -f4 || true
 }
 
+# A dockerd that was killed may have forgotten processes, which then nobody ends.
+end_strays() {
+  local shim
+  for shim in $(pgrep -f -- "^[^ ]*containerd-shim[^ ]* -namespace $(namespace) " || true); do
+    pkill -9 -P "$shim" || true
+    kill -9 "$shim" 2>/dev/null || true
+  done
+}
+
 remove() {
   local id mounted
   option=--with-containers
@@ -289,6 +301,7 @@ remove() {
     engine_request POST /networks/prune --max-time 60 --output /dev/null 2>/dev/null || true
   fi
   stop
+  end_strays
   for mounted in $(awk -v d="$dir/" 'index($5, d) == 1 { print $5 }' /proc/self/mountinfo | sort -r); do
     umount "$mounted" 2>/dev/null || umount -l "$mounted" || fail "cannot unmount $mounted" "see what uses it: fuser -m $mounted"
   done

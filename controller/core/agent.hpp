@@ -184,6 +184,7 @@ struct ObservedWorkload {
   std::string address;       // host:port at which the controller reaches the gateway; "" = none
   std::int64_t pid = 0;      // on the engine's host; 0 = not running
   bool hardening_ok = true;  // limits and isolation are as the spec says
+  int strays = 0;            // processes of it that run although the engine does not call it running
 };
 
 struct Observed {

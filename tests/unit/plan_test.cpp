@@ -531,5 +531,15 @@ TEST(Failed, DoesNotBlameTheAgentWhenTheControllerWasStopping) {
   EXPECT_EQ(history.failures, 0);
 }
 
+TEST(Plan, StopsWhatRunsOnOfAStoppedAgentWithoutTheEngine) {
+  DesiredAgent desired = wanted();
+  desired.state = DesiredState::stopped;
+  Observed observed = ready();
+  observed.workload.state = ContainerState::exited;
+  EXPECT_TRUE(plan_of(desired, observed).actions.empty());
+  observed.workload.strays = 1;
+  EXPECT_EQ(names(plan_of(desired, observed)), (Names{"stop"}));
+}
+
 }  // namespace
 }  // namespace creel

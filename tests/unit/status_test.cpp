@@ -188,5 +188,22 @@ TEST(TellingLine, TakesTheLastLineThatSaysSomethingWithoutTheAgentsSecrets) {
   EXPECT_EQ(telling_line({}, files), "");
 }
 
+TEST(Status, CallsNoAgentStoppedThatRunsOnWithoutTheEngine) {
+  DesiredAgent desired = wanted();
+  desired.state = DesiredState::stopped;
+  Observed observed = running();
+  observed.workload.state = ContainerState::exited;
+  EXPECT_EQ(summarize(desired, observed, {}, {}, {}, kNow).phase, Phase::stopped);
+  observed.workload.strays = 1;
+  History history;
+  history.failures = 1;
+  history.last_failure_reason = "StopFailed";
+  history.last_failure_message = "processes of it run on without the engine (7) and cannot be ended";
+  const AgentStatus status = summarize(desired, observed, history, {}, {}, kNow);
+  EXPECT_EQ(status.phase, Phase::stopping);
+  EXPECT_EQ(status.cause, "StopFailed");
+  EXPECT_EQ(status.message, history.last_failure_message);
+}
+
 }  // namespace
 }  // namespace creel

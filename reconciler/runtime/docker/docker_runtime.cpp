@@ -121,6 +121,8 @@ Result<Observed> DockerRuntime::look(const AgentId& agent, const std::string& im
   if (container) {
     observed.workload_presence = Presence::present;
     observed.workload = observe_container(*container, agent, options_.controller_id);
+    if (!alive(observed.workload.state))
+      observed.workload.strays = static_cast<int>(strays_.of(container->id, false).size());
   } else if (is(container.error(), ErrorKind::not_found)) {
     observed.workload_presence = Presence::absent;
   } else {
@@ -263,6 +265,7 @@ Result<std::string> DockerRuntime::create_or_find(const op::CreateWorkload& oper
 }
 
 Result<std::string> DockerRuntime::carry_out(const op::CreateWorkload& operation, std::stop_token stop) {
+  CREEL_CHECK(free_volume(operation.agent, stop));
   CREEL_TRY(const std::string id, create_or_find(operation, stop));
   // From here on a failure leaves the container as created: the next pass delivers the files before it starts it.
   CREEL_CHECK(deliver(id, operation.spec.state_dir, operation.files, &operation.spec.user, stop));
@@ -332,6 +335,24 @@ Result<void> DockerRuntime::unpause(const ContainerInfo& info, std::stop_token s
   return engine_.container_unpause(info.id, stop);
 }
 
+Result<void> DockerRuntime::free_volume(const AgentId& agent, std::stop_token stop) {
+  for (const auto& id : strays_.holding(object_name(agent))) {
+    const auto container = engine_.container_inspect(id, stop);
+    if (!container && !is(container.error(), ErrorKind::not_found)) return container.error();
+    if (!container || !alive(container->state)) CREEL_CHECK(end_strays(agent, id));
+  }
+  return {};
+}
+
+Result<int> DockerRuntime::end_strays(const AgentId& agent, const std::string& runtime_id) {
+  if (!engine_.may_change())
+    return Error{ErrorKind::cancelled, "another controller leads, and may end processes", {}, {}};
+  CREEL_TRY(const int ended, strays_.end(runtime_id));
+  if (ended > 0)
+    spdlog::warn("agent {}: ended {} of its processes, which ran on without the engine", agent.str(), ended);
+  return ended;
+}
+
 Result<std::string> DockerRuntime::carry_out(const op::StartWorkload& operation, std::stop_token stop) {
   CREEL_TRY(const ContainerInfo info, own_container(operation.agent, operation.runtime_id, stop));
   CREEL_CHECK(unpause(info, stop));
@@ -342,6 +363,11 @@ Result<std::string> DockerRuntime::carry_out(const op::StartWorkload& operation,
     CREEL_CHECK(engine_.network_connect(info.network_mode, operation.runtime_id, stop));
     started = engine_.container_start(operation.runtime_id, stop);
   }
+  const bool refused = !started && (is(started.error(), ErrorKind::failed) || is(started.error(), ErrorKind::conflict));
+  if (refused && !alive(info.state)) {
+    CREEL_TRY(const int ended, end_strays(operation.agent, operation.runtime_id));
+    if (ended > 0) started = engine_.container_start(operation.runtime_id, stop);
+  }
   if (!started) return started.error();
   return std::string{alive(info.state) ? kAlreadyRan : ""};
 }
@@ -350,6 +376,7 @@ Result<std::string> DockerRuntime::carry_out(const op::StopWorkload& operation, 
   const auto info = own_container(operation.agent, operation.runtime_id, stop);
   if (!info && is(info.error(), ErrorKind::not_found)) return std::string{};
   if (!info) return info.error();
+  if (!alive(info->state)) CREEL_CHECK(end_strays(operation.agent, operation.runtime_id));
   CREEL_CHECK(unpause(*info, stop));  // a frozen process cannot end, not even when killed
   const auto stopped = engine_.container_stop(operation.runtime_id, grace_of(operation.grace_seconds), stop);
   if (!stopped && !is(stopped.error(), ErrorKind::not_found)) return stopped.error();
@@ -367,6 +394,7 @@ Result<std::string> DockerRuntime::carry_out(const op::RemoveWorkload& operation
   const auto info = own_container(operation.agent, operation.runtime_id, stop);
   if (!info && is(info.error(), ErrorKind::not_found)) return std::string{};
   if (!info) return info.error();
+  if (!alive(info->state)) CREEL_CHECK(end_strays(operation.agent, operation.runtime_id));
   if (alive(info->state) && operation.grace_seconds > 0) {
     CREEL_CHECK(unpause(*info, stop));
     const auto stopped = engine_.container_stop(operation.runtime_id, grace_of(operation.grace_seconds), stop);
@@ -384,6 +412,7 @@ Result<std::string> DockerRuntime::carry_out(const op::RemoveWorkload& operation
 
 Result<std::string> DockerRuntime::carry_out(const op::RemoveStorage& operation, std::stop_token stop) {
   const std::string name = object_name(operation.agent);
+  CREEL_CHECK(free_volume(operation.agent, stop));
   CREEL_CHECK(volumes_.remove_backup(operation.agent, stop));
   const auto volume = engine_.volume_inspect(name, stop);
   if (!volume && is(volume.error(), ErrorKind::not_found)) return std::string{};
@@ -421,11 +450,11 @@ Result<std::string> DockerRuntime::carry_out(const op::RemoveBackup& operation, 
 Result<void> DockerRuntime::at_rest(const AgentId& agent, std::stop_token stop) {
   const std::string name = object_name(agent);
   const auto info = engine_.container_inspect(name, stop);
-  if (!info && is(info.error(), ErrorKind::not_found)) return {};
-  if (!info) return info.error();
-  if (!is_ours(info->labels, agent, options_.controller_id)) return foreign("container", name, info->labels);
-  if (alive(info->state)) return Error{ErrorKind::conflict, "the container " + name + " runs and uses its volume"};
-  return {};
+  if (!info && !is(info.error(), ErrorKind::not_found)) return info.error();
+  if (info && !is_ours(info->labels, agent, options_.controller_id)) return foreign("container", name, info->labels);
+  if (info && alive(info->state))
+    return Error{ErrorKind::conflict, "the container " + name + " runs and uses its volume"};
+  return free_volume(agent, stop);
 }
 
 // --- watch, objects, logs ---

@@ -17,6 +17,7 @@
 #include "reconciler/runtime/docker/network_pool.hpp"
 #include "reconciler/runtime/docker/pull_pool.hpp"
 #include "reconciler/runtime/docker/quarantine.hpp"
+#include "reconciler/runtime/docker/strays.hpp"
 #include "reconciler/runtime/docker/volume.hpp"
 #include "reconciler/runtime/runtime.hpp"
 
@@ -79,6 +80,10 @@ class DockerRuntime : public Runtime, public Locator {
   Result<void> deliver(const std::string& runtime_id, const std::string& state_dir,
                        const std::vector<VolumeFile>& files, const std::string* root_owner, std::stop_token stop);
   Result<void> unpause(const ContainerInfo& info, std::stop_token stop);
+  // Ends what runs of a container that the engine does not call running: how many processes.
+  Result<int> end_strays(const AgentId& agent, const std::string& runtime_id);
+  // The same of every container that has the agent's volume, those that the engine does not know any more, too.
+  Result<void> free_volume(const AgentId& agent, std::stop_token stop);
   void look_at_image(const std::string& image, std::stop_token stop, Observed& observed, std::optional<Error>& error);
   Result<void> at_rest(const AgentId& agent, std::stop_token stop);
   bool publishes() const;
@@ -90,6 +95,7 @@ class DockerRuntime : public Runtime, public Locator {
   std::mutex quarantine_mutex_;
   Quarantine quarantine_;  // under quarantine_mutex_; keys: "observe creel-…", "apply creel-…"
   PullPool pulls_;
+  Strays strays_;
 };
 
 }  // namespace creel::docker

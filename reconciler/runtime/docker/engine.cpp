@@ -244,6 +244,7 @@ Result<std::unique_ptr<Engine>> Engine::make(http::Client& client, EngineOptions
 }
 
 const std::string& Engine::address() const { return impl_->options.docker_host; }
+bool Engine::may_change() const { return !impl_->options.term || impl_->options.term(); }
 bool Engine::is_unix_socket() const { return !impl_->unix_socket.empty(); }
 
 bool Engine::reachable() const {

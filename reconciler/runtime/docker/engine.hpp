@@ -63,6 +63,8 @@ class Engine {
   bool is_unix_socket() const;
   // The breaker's state, for /metrics and readiness: false while calls fail at once.
   bool reachable() const;
+  // EngineOptions::term allows changes at this moment.
+  bool may_change() const;
 
   Result<void> ping(std::stop_token stop = {});
   Result<EngineVersion> version(std::stop_token stop = {});
