@@ -50,7 +50,10 @@ namespace {
 constexpr std::size_t kHandlerThreads = 8;
 constexpr std::size_t kVerifyThreads = 4;  // reading chains
 
-std::size_t reconcile_workers() { return std::max<std::size_t>(2, 2 * std::thread::hardware_concurrency()); }
+// They mostly wait: for the engine, for gateways, for one that hangs. What is asked of the engine at once is capped
+// apart from that.
+std::size_t reconcile_workers() { return std::max<std::size_t>(16, 4 * std::thread::hardware_concurrency()); }
+std::ptrdiff_t parallel_changes() { return std::max<std::ptrdiff_t>(2, 2 * std::thread::hardware_concurrency()); }
 
 // Members are made from top to bottom and destroyed from bottom to top: what stands below uses what stands above.
 class App {
@@ -207,6 +210,7 @@ Result<void> App::open_engine() {
   CREEL_TRY(engine_, docker::Engine::make(*http_, std::move(options)));
   docker::RuntimeOptions runtime_options;
   runtime_options.controller_id = config_.controller_id;
+  runtime_options.parallel_changes = parallel_changes();
   runtime_ = std::make_unique<docker::DockerRuntime>(*engine_, std::move(runtime_options));
   gateways_ = std::make_unique<gateway::Gateways>(*http_, runtime_.get());
   operator_ = std::make_unique<gateway::Operator>(*http_, gateway::OperatorOptions{}, runtime_.get());

@@ -17,10 +17,10 @@ bool decided(const History& history) {
 }
 
 // Its process has read the delivered files at its start. One that took the place of the process which was seen before
-// the delivery may have begun before it, too.
+// the delivery may have begun before it, too; of those that Creel has not begun only the clocks tell.
 bool began_after_delivery(const ObservedWorkload& workload, const History& history) {
   if (!workload.started_at || workload.started_at == history.delivered_run) return false;
-  return !history.delivered_run || !history.delivered_at || *workload.started_at >= *history.delivered_at;
+  return history.started_since || (history.delivered_by && *workload.started_at >= *history.delivered_by);
 }
 
 }  // namespace

@@ -40,6 +40,8 @@ Plan unless_backing_off(const History& history, const Policy& policy, TimePoint 
 
 namespace {
 
+// A delivery that takes longer is not known to have been carried out at its beginning.
+constexpr milliseconds kSwiftDelivery{2'000};
 // Failed starts after which a container is made anew.
 constexpr int kStartsOfOneContainer = 3;
 // And restarts of one that does not get ready.
@@ -406,6 +408,8 @@ History intend(const DesiredAgent& desired, const Observed& observed, History hi
     history.repair_from = observed.workload.runtime_id;
   } else if (std::holds_alternative<op::CreateWorkload>(action.operation)) {
     history.delivered_at = now;
+    history.delivered_by.reset();
+    history.started_since = false;
     history.delivered_run.reset();
     history.deliveries = 0;
     history.files_hash = desired.files_hash;
@@ -419,6 +423,8 @@ History intend(const DesiredAgent& desired, const Observed& observed, History hi
           desired.files_hash == history.taken_files_hash || desired.files_hash == history.refused_files_hash;
     }
     history.delivered_at = now;  // before the agent can have said anything of it, and after what was heard already
+    history.delivered_by.reset();
+    history.started_since = false;
     // Until it is known to have succeeded, the volume may hold these files, or those before.
     history.files_hash = desired.files_hash;
     history.files_delivered_to.clear();
@@ -439,6 +445,7 @@ History succeeded(const DesiredAgent& desired, History history, const Action& ac
   if (std::holds_alternative<op::CreateWorkload>(action.operation)) {
     history.files_delivered_to = outcome;
     history.files_hash = desired.files_hash;
+    history.delivered_by = now;
     history.deliveries = 1;
     history.last_runtime_id = outcome;
     history.last_restart_count = 0;
@@ -448,6 +455,9 @@ History succeeded(const DesiredAgent& desired, History history, const Action& ac
   } else if (const auto* deliver = std::get_if<op::DeliverFiles>(&action.operation)) {
     history.files_delivered_to = deliver->runtime_id;
     history.files_hash = desired.files_hash;
+    history.delivered_by = now;
+    // Of a slow call nobody knows when it was carried out: what was said meanwhile may be of the files before.
+    if (history.delivered_at && now - *history.delivered_at > kSwiftDelivery) history.delivered_at = now;
     history.deliveries += 1;
     // Another configuration than the refused one is tried at once.
     if (history.deliveries == 1 && history.exits.cause == "ConfigRefused") {
@@ -474,6 +484,7 @@ History succeeded(const DesiredAgent& desired, History history, const Action& ac
     history.exits.held = false;
     // A process that somebody had begun meanwhile may have read what was there before.
     if (outcome != kAlreadyRan) history.restart_files_hash = desired.restart_files_hash;
+    if (outcome != kAlreadyRan) history.started_since = true;
     history.restart_done = desired.restart_wish;
     history.first_unready.reset();
     history.healthy_since.reset();

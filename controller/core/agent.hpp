@@ -262,9 +262,12 @@ struct History {
   std::string files_delivered_to;  // runtime_id of the container whose volume holds files_hash
   std::string files_hash;
   std::string restart_files_hash;  // what the running process has read at its start
-  // The delivery of files_hash: when it was first made, how often it was made, and the start of the run it was made to
-  // (nullopt: no process ran, so the next one reads them at its start).
+  // The delivery of files_hash: since when the agent may have spoken of it, when it was over (nullopt: unknown), how
+  // often it was made, the start of the run it was made to (nullopt: no process ran), and whether Creel itself has
+  // begun a run since, which has read them at its start.
   std::optional<TimePoint> delivered_at;
+  std::optional<TimePoint> delivered_by;
+  bool started_since = false;
   int deliveries = 0;
   bool delivered_known = false;  // what the agent makes of these files had been known before they were delivered
   std::optional<TimePoint> delivered_run;

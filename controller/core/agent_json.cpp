@@ -186,6 +186,8 @@ void to_json(json& j, const History& v) {
            {"deliveries", v.deliveries},
            {"deliveredKnown", v.delivered_known},
            {"deliveredRun", time_json(v.delivered_run)},
+           {"deliveredBy", time_json(v.delivered_by)},
+           {"startedSince", v.started_since},
            {"takenFilesHash", v.taken_files_hash},
            {"refusedFilesHash", v.refused_files_hash},
            {"refusedMessage", v.refused_message},
@@ -216,6 +218,8 @@ void from_json(const json& j, History& v) {
   read(j, "deliveries", v.deliveries);
   read(j, "deliveredKnown", v.delivered_known);
   v.delivered_run = time_of(j, "deliveredRun");
+  v.delivered_by = j.contains("deliveredBy") ? time_of(j, "deliveredBy") : v.delivered_at;  // older rows have one time
+  read(j, "startedSince", v.started_since);
   read(j, "takenFilesHash", v.taken_files_hash);
   read(j, "refusedFilesHash", v.refused_files_hash);
   read(j, "refusedMessage", v.refused_message);

@@ -1,11 +1,14 @@
 // Updates of the reference agent from a real registry: images that work, exit, and never get ready, with a controller
 // that is killed in between.
 #include <gtest/gtest.h>
+#include <sys/mount.h>
 
+#include <filesystem>
 #include <thread>
 
 #include "tests/integration/docker_fixture.hpp"
 #include "tests/support/creel_process.hpp"
+#include "tests/support/own_engine.hpp"
 #include "tests/support/registry.hpp"
 
 namespace creel::test {
@@ -243,6 +246,51 @@ TEST_F(UpdateTest, ComesToAnEndWhereverTheControllerIsKilled) {
     ++said;
     EXPECT_EQ(chat("still"), "ECHO(" + std::to_string(said) + "): still") << tag << delay.count();
   }
+}
+
+// An engine whose disk has room for the agent's data once, and not twice.
+class UpdateOnASmallDisk : public UpdateTest {
+ protected:
+  void SetUp() override {
+    const std::string data = engine.data();
+    std::filesystem::create_directories(data);
+    ASSERT_EQ(mount("creel-small", data.c_str(), "tmpfs", 0, "size=96m"), 0) << "this test must run as root";
+    engine.start(false);
+    script("templates/reference/build-image.sh");
+    UpdateTest::SetUp();
+  }
+  void TearDown() override {
+    UpdateTest::TearDown();
+    setenv("DOCKER_HOST", before.c_str(), 1);
+  }
+  std::string memories() const { return engine.data() + "/volumes/creel-" + id + "/_data/memories"; }
+  void remember(std::size_t mebibytes) {
+    std::ofstream file{memories()};
+    const std::string piece(1u << 20, 'm');
+    for (std::size_t i = 0; i < mebibytes; ++i) file << piece;
+    ASSERT_TRUE(file.flush());
+  }
+
+  const std::string before = required_env("DOCKER_HOST");
+  OwnEngine engine{required_env("CREEL_TEST_WORK") + "/small-engine"};
+};
+
+TEST_F(UpdateOnASmallDisk, GoesOnWithTheOldImageWhenTheDiskIsFullAndWithTheNewOneWhenItIsNot) {
+  ASSERT_NO_FATAL_FAILURE(remember(50));
+  const std::string image = creel->engine().container(id)["Image"];
+  const Answer refused = update(repository + ":2");
+  EXPECT_NE(refused.json["success"], true) << refused.text;
+  EXPECT_NE(refused.text.find("no space left"), std::string::npos) << refused.text << creel->log();
+  EXPECT_EQ(agent()["phase"], "Ready") << agent().dump();
+  EXPECT_EQ(creel->engine().container(id)["Image"], image);
+  EXPECT_EQ(chat("two"), "ECHO(2): two");
+  EXPECT_EQ(std::filesystem::file_size(memories()), 50u << 20);
+  EXPECT_EQ(creel->engine().call("GET", "/volumes/creel-" + id + "-backup").status, 404) << "half a copy is none";
+
+  std::filesystem::remove(memories());
+  const Answer taken = update(repository + ":2");
+  EXPECT_EQ(taken.json["success"], true) << taken.text << creel->log();
+  EXPECT_EQ(chat("three"), "ECHO(3): three");
 }
 
 }  // namespace

@@ -37,6 +37,11 @@ struct LockedRepository : AgentRepository {
     const std::lock_guard lock{mutex};
     return ++inner.rows.at(id).desired.generation;
   }
+  void wish_stopped(const AgentId& id) {
+    const std::lock_guard lock{mutex};
+    inner.rows.at(id).desired.state = DesiredState::stopped;
+    ++inner.rows.at(id).desired.generation;
+  }
   std::uint64_t seen(const AgentId& id) const {
     const std::lock_guard lock{mutex};
     return inner.rows.at(id).status.observed_generation;
@@ -53,6 +58,42 @@ struct AlwaysReady : Prober {
 
 class QuarantineTest : public test::DockerTest {
  protected:
+  void SetUp() override {
+    DockerTest::SetUp();
+    if (HasFatalFailure()) return;
+    world = std::make_unique<World>(*this);
+    for (int i = 0; i < 5; ++i) add();
+    world->loop.lead();
+    for (const AgentId& id : agents)
+      ASSERT_TRUE(test::eventually([&] { return repository.phase(id) == Phase::ready; }, 60s)) << id.str();
+  }
+  void TearDown() override {
+    if (world) world->loop.follow();
+    world.reset();
+    DockerTest::TearDown();
+  }
+
+  struct World {
+    explicit World(QuarantineTest& test)
+        : audit(test.options.docker_host.substr(7), "/tmp/creel-audit-" + test.controller + ".sock"),
+          engine(docker::Engine::make(test.client, hurried(test.options, audit.host())).value()),
+          runtime(*engine, docker::RuntimeOptions{test.controller}),
+          reconciler({test.repository, runtime, test.prober, system_now, Policy{},
+                      [] { return std::optional<std::uint64_t>{1}; }}),
+          loop(reconciler, test.repository, runtime, ControlLoop::Options{2, 60'000ms}) {}
+    static docker::EngineOptions hurried(docker::EngineOptions through, const std::string& host) {
+      through.docker_host = host;
+      through.read_deadline = 1'000ms;  // a fifth of what it is, so that it is met often
+      through.write_deadline = 2'000ms;
+      return through;
+    }
+    test::EngineAudit audit;
+    const std::unique_ptr<docker::Engine> engine;
+    docker::DockerRuntime runtime;
+    Reconciler reconciler;
+    ControlLoop loop;
+  };
+  std::string container_of(const AgentId& id) { return engine->container_inspect(docker::object_name(id)).value().id; }
   void add() {
     const AgentId id = new_agent_id();
     AgentRecord record;
@@ -64,14 +105,14 @@ class QuarantineTest : public test::DockerTest {
     agents.push_back(id);
   }
   // The longest time from a wish until it was looked at, of all agents but the first, over and over.
-  milliseconds worst_delay(ControlLoop& loop, milliseconds time) {
+  milliseconds worst_delay(milliseconds time) {
     milliseconds worst{0};
     for (const auto end = steady_clock::now() + time; steady_clock::now() < end;) {
-      loop.on_wish(agents[0].str());
+      world->loop.on_wish(agents[0].str());
       for (std::size_t i = 1; i < agents.size(); ++i) {
         const auto begin = steady_clock::now();
         const auto wish = repository.wish(agents[i]);
-        loop.on_wish(agents[i].str());
+        world->loop.on_wish(agents[i].str());
         EXPECT_TRUE(test::eventually([&] { return repository.seen(agents[i]) >= wish; }));
         worst = std::max(worst, std::chrono::duration_cast<milliseconds>(steady_clock::now() - begin));
       }
@@ -82,50 +123,60 @@ class QuarantineTest : public test::DockerTest {
   std::vector<AgentId> agents;
   LockedRepository repository;
   AlwaysReady prober;
+  std::unique_ptr<World> world;
 };
 
 TEST_F(QuarantineTest, OneHungInspectDelaysNoOtherAgentByMoreThanASecond) {
-  const std::string socket = "/tmp/creel-audit-" + controller + ".sock";
-  test::EngineAudit audit{options.docker_host.substr(7), socket};
-  docker::EngineOptions through = options;
-  through.docker_host = audit.host();
-  through.read_deadline = 1'000ms;  // a fifth of what it is, so that it is met often
-  const auto between = docker::Engine::make(client, through).value();
-  docker::DockerRuntime seen{*between, docker::RuntimeOptions{controller}};
-  for (int i = 0; i < 5; ++i) add();
-  Reconciler reconciler{
-      {repository, seen, prober, system_now, Policy{}, [] { return std::optional<std::uint64_t>{1}; }}};
-  ControlLoop loop{reconciler, repository, seen, ControlLoop::Options{2, 60'000ms}};
-  loop.lead();
-  for (const AgentId& id : agents)
-    ASSERT_TRUE(test::eventually([&] { return repository.phase(id) == Phase::ready; }, 60s)) << id.str();
-
-  const milliseconds before = worst_delay(loop, 3'000ms);
+  const milliseconds before = worst_delay(3'000ms);
   const std::string stuck = "/containers/" + docker::object_name(agents[0]);
-  audit.hang(stuck);
-  const std::size_t from = audit.calls().size();
-  const milliseconds during = worst_delay(loop, 9'000ms);
+  world->audit.hang(stuck);
+  const std::size_t from = world->audit.calls().size();
+  const milliseconds during = worst_delay(9'000ms);
   EXPECT_LE(during, before + 1'000ms);
   std::size_t asked = 0;
-  const auto calls = audit.calls();
+  const auto calls = world->audit.calls();
   for (std::size_t i = from; i < calls.size(); ++i) asked += calls[i].path.find(stuck) != std::string::npos;
   EXPECT_GE(asked, 1u);
   EXPECT_LE(asked, 3u) << "it is left alone in between, however often it is hinted at";
-  EXPECT_TRUE(between->reachable()) << "it is not the engine's fault";
+  EXPECT_TRUE(world->engine->reachable()) << "it is not the engine's fault";
   RecordProperty("worst_delay_ms", static_cast<int>(during.count()));
   std::printf("longest time from a wish to its pass: %d ms, with a hung inspect %d ms\n",
               static_cast<int>(before.count()), static_cast<int>(during.count()));
 
   // Once it answers, it is an agent like any other.
-  audit.hang("");
+  world->audit.hang("");
   const auto wish = repository.wish(agents[0]);
   EXPECT_TRUE(test::eventually(
       [&] {
-        loop.on_wish(agents[0].str());
+        world->loop.on_wish(agents[0].str());
         return repository.seen(agents[0]) >= wish;
       },
       60s));
-  loop.follow();
+}
+
+TEST_F(QuarantineTest, OneHungStopDelaysNoOtherAgentByMoreThanASecond) {
+  const milliseconds before = worst_delay(3'000ms);
+  world->audit.hang("/containers/" + container_of(agents[0]) + "/stop");
+  repository.wish_stopped(agents[0]);
+  const std::size_t from = world->audit.calls().size();
+  const milliseconds during = worst_delay(12'000ms);
+  EXPECT_LE(during, before + 1'000ms);
+  std::size_t asked = 0;
+  const auto calls = world->audit.calls();
+  for (std::size_t i = from; i < calls.size(); ++i) asked += calls[i].path.find("/stop") != std::string::npos;
+  EXPECT_GE(asked, 1u);
+  EXPECT_LE(asked, 3u);
+  EXPECT_TRUE(world->engine->reachable());
+  EXPECT_EQ(repository.phase(agents[0]), Phase::stopping);
+  std::printf("longest time from a wish to its pass: %d ms, with a hung stop %d ms\n", static_cast<int>(before.count()),
+              static_cast<int>(during.count()));
+  world->audit.hang("");
+  EXPECT_TRUE(test::eventually(
+      [&] {
+        world->loop.on_wish(agents[0].str());
+        return repository.phase(agents[0]) == Phase::stopped;
+      },
+      60s));
 }
 
 }  // namespace

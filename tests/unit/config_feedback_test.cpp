@@ -167,6 +167,7 @@ TEST(ConfigFeedback, AProcessThatBeganBeforeTheDeliveryShowsNothingByBeingReady)
   history.files_delivered_to = "c1";
   history.files_hash = "files-2";
   history.delivered_at = parse_rfc3339("2026-03-19T00:01:00Z");
+  history.delivered_by = history.delivered_at;
   history.delivered_run = parse_rfc3339("2026-03-19T00:00:00Z");  // was seen; another had taken its place by then
   Observed observed;
   observed.workload_presence = Presence::present;
@@ -179,11 +180,18 @@ TEST(ConfigFeedback, AProcessThatBeganBeforeTheDeliveryShowsNothingByBeingReady)
   EXPECT_TRUE(worth_hearing(desired, observed, history));
   observed.workload.started_at = parse_rfc3339("2026-03-19T00:01:01Z");
   EXPECT_EQ(learn_config(desired, observed, history).taken_files_hash, "files-2");
+  // A slow delivery may have been carried out at any time of it.
+  history.delivered_by = parse_rfc3339("2026-03-19T00:01:10Z");
+  EXPECT_EQ(learn_config(desired, observed, history).taken_files_hash, "");
+  history.started_since = true;  // by Creel, after the delivery: whatever the clocks say
+  EXPECT_EQ(learn_config(desired, observed, history).taken_files_hash, "files-2");
 }
 
 TEST(ConfigFeedback, WhatIsRememberedSurvivesStorage) {
   History history;
   history.delivered_at = parse_rfc3339("2026-03-19T00:00:01.5Z");
+  history.delivered_by = parse_rfc3339("2026-03-19T00:00:02Z");
+  history.started_since = true;
   history.deliveries = 2;
   history.delivered_known = true;
   history.delivered_run = parse_rfc3339("2026-03-19T00:00:00Z");

@@ -17,6 +17,7 @@ using std::chrono::seconds;
 namespace {
 
 constexpr std::chrono::milliseconds kRemovalDeadline{60'000};
+constexpr std::chrono::milliseconds kLongestTurn{5'000};
 constexpr std::size_t kMergedMax = 4u << 20;  // of a file to be merged: a larger one is replaced
 
 std::int64_t now_seconds() { return std::chrono::duration_cast<seconds>(system_now().time_since_epoch()).count(); }
@@ -50,6 +51,22 @@ Error refused(Error error) {
   return error;
 }
 
+// What the engine has most work with. (The copies of an update take long, but are as heavy as their volumes only.)
+bool is_heavy(const Operation& operation) {
+  return std::holds_alternative<op::CreateWorkload>(operation) ||
+         std::holds_alternative<op::StartWorkload>(operation) ||
+         std::holds_alternative<op::RestartWorkload>(operation) ||
+         std::holds_alternative<op::RemoveWorkload>(operation);
+}
+
+// False: those that hold the turns take long, and this one goes on without.
+bool take_turn(std::counting_semaphore<>& turns, const std::stop_token& stop) {
+  const auto until = std::chrono::steady_clock::now() + kLongestTurn;
+  while (!stop.stop_requested() && std::chrono::steady_clock::now() < until)
+    if (turns.try_acquire_for(std::chrono::milliseconds{100})) return true;
+  return false;
+}
+
 seconds grace_of(std::int64_t grace_seconds) { return seconds{std::max<std::int64_t>(0, grace_seconds)}; }
 
 }  // namespace
@@ -61,7 +78,8 @@ DockerRuntime::DockerRuntime(Engine& engine, RuntimeOptions options)
       volumes_(engine, options_.controller_id),
       pulls_([&engine](const std::string& image, const PullPool::Progress& progress,
                        std::stop_token stop) { return engine.image_pull(image, progress, std::move(stop)); },
-             options_.parallel_pulls) {}
+             options_.parallel_pulls),
+      changes_(options_.parallel_changes) {}
 
 bool DockerRuntime::publishes() const {
   if (options_.publish_loopback == Publish::automatic) return !engine_.is_unix_socket();
@@ -215,7 +233,9 @@ Result<std::string> DockerRuntime::apply(const Operation& operation, std::stop_t
       },
       operation);
   if (!key.empty()) CREEL_CHECK(admit(key));
+  const bool held = is_heavy(operation) && take_turn(changes_, stop);
   auto result = std::visit([&](const auto& op) { return carry_out(op, stop); }, operation);
+  if (held) changes_.release();
   if (!key.empty()) account(key, result ? std::nullopt : std::optional{result.error()});
   if (!result) return refused(std::move(result).error());
   return result;

@@ -8,6 +8,7 @@
 #include <functional>
 #include <mutex>
 #include <optional>
+#include <semaphore>
 #include <stop_token>
 #include <string>
 #include <vector>
@@ -33,6 +34,9 @@ struct RuntimeOptions {
   std::string controller_id;
   Publish publish_loopback = Publish::automatic;
   std::size_t parallel_pulls = 2;
+  // Containers made, started, restarted or removed at once: more only make the engine slower. One that takes long does
+  // not hold the others up for more than five seconds.
+  std::ptrdiff_t parallel_changes = 4;
 };
 
 class DockerRuntime : public Runtime, public Locator {
@@ -96,6 +100,7 @@ class DockerRuntime : public Runtime, public Locator {
   Quarantine quarantine_;  // under quarantine_mutex_; keys: "observe creel-…", "apply creel-…"
   PullPool pulls_;
   Strays strays_;
+  std::counting_semaphore<> changes_;
 };
 
 }  // namespace creel::docker
