@@ -30,6 +30,8 @@ Result<ChatReply> openai_chat_reply(const http::Response& response, const std::s
 
 // One line of at most 300 bytes without control characters, `token` struck out; never cut inside a UTF-8 character.
 std::string for_people(std::string_view text, const std::string& token);
+// There is no address to talk to; `observed`: the one that the agent had when it was last looked at.
+Error nobody_there(const std::string& observed);
 // The reason in an error body: {"error":{"message"}}, {"error"}, {"message"}, or {"failing":[…]}; "" when there is
 // none.
 std::string reason_in(const std::string& body);

@@ -61,9 +61,9 @@ void Gateways::chat_async(const std::string& kind, ChatRequest request, std::fun
                           std::stop_token stop) {
   const Adapter* adapter = find_adapter(kind);
   if (adapter == nullptr) return done(invalid("gateway", "There is no gateway of the kind \"" + kind + "\""));
-  request.address = locate(request.agent, request.address);
-  if (request.address.empty())
-    return done(Error{ErrorKind::unavailable, "The agent's gateway has no address yet", {}, {}});
+  const std::string address = locate(request.agent, request.address);
+  if (address.empty()) return done(nobody_there(request.address));
+  request.address = address;
   http::Request exchange = adapter->chat_request(request);
   exchange.connect_timeout = std::min(kConnectTimeout, request.deadline);
   client_.send_async(
@@ -77,7 +77,7 @@ void Gateways::chat_async(const std::string& kind, ChatRequest request, std::fun
 void Gateways::accepts_async(const AgentId& agent, const std::string& observed_address, const std::string& token,
                              std::function<void(Result<bool>)> done) {
   const std::string address = locate(agent, observed_address);
-  if (address.empty()) return done(Error{ErrorKind::unavailable, "The agent's gateway has no address yet", {}, {}});
+  if (address.empty()) return done(nobody_there(observed_address));
   http::Request request;
   request.method = "POST";
   request.url = "http://" + address + "/v1/chat/completions";

@@ -61,6 +61,14 @@ Result<ChatReply> openai_chat_reply(const http::Response& response, const std::s
   return ChatReply{content_text(member(member(choices.front(), "message"), "content"))};
 }
 
+Error nobody_there(const std::string& observed) {
+  return Error{ErrorKind::unavailable,
+               observed.empty() ? "The agent's gateway has no address yet"
+                                : "The agent's process does not run at this moment; try again shortly",
+               {},
+               {}};
+}
+
 std::string for_people(std::string_view raw, const std::string& token) {
   std::string line{raw};
   for (std::size_t at = 0; !token.empty() && (at = line.find(token, at)) != std::string::npos;)

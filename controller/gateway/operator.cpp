@@ -53,9 +53,10 @@ struct Operator::Impl : std::enable_shared_from_this<Operator::Impl> {
       done(invalid("gateway", "There is no gateway of the kind \"" + target.kind + "\""));
       return kind;
     }
-    if (locator != nullptr) target.address = locator->locate(target.agent, target.address);
+    const std::string observed = target.address;
+    if (locator != nullptr) target.address = locator->locate(target.agent, observed);
     if (!target.address.empty()) return kind;
-    done(Error{ErrorKind::unavailable, "The agent's gateway has no address yet", {}, {}});
+    done(nobody_there(observed));
     return std::nullopt;
   }
 

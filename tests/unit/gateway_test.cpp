@@ -226,6 +226,7 @@ TEST_F(GatewayTest, SaysNothingToAnAddressThatIsAnothersByNow) {
   EXPECT_TRUE(accepts(others.address()));
   locator.now.clear();
   EXPECT_EQ(chat_with(others.address()).error().kind, ErrorKind::unavailable);
+  EXPECT_NE(chat_with(others.address()).error().message.find("does not run at this moment"), std::string::npos);
   EXPECT_EQ(accepts(others.address()).error().kind, ErrorKind::unavailable);
   EXPECT_TRUE(others.requests().empty());
 }
