@@ -363,7 +363,7 @@ class Chaos : public testing::Test {
     for (const auto& agent : agents_) {
       const json container = a_.engine().container(agent.id);
       if (stopped_[agent.id] && !container.is_object()) continue;  // removed by hand; ended when it is made again
-      for (const auto& holder : strays.holding("creel-" + agent.id))
+      for (const auto& holder : strays.holding(ground().engine.data() + "/volumes/creel-" + agent.id + "/_data"))
         EXPECT_TRUE(container.is_object() && container["Id"] == holder && container["State"]["Running"] == true)
             << "a process of " << agent.id << " runs on in container " << holder;
     }

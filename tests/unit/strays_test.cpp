@@ -7,6 +7,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <map>
 
 #include "controller/core/ids.hpp"
 
@@ -50,13 +51,17 @@ TEST_F(StraysTest, FindsTheProcessesOfOneContainerThatHaveNotEnded) {
   EXPECT_TRUE(Strays{"/no/such/folder"}.of(kId, true).empty());
 }
 
-TEST_F(StraysTest, FindsWhoHoldsAVolume) {
-  const std::string mount =
-      "1 2 8:1 /var/lib/docker/volumes/creel-0123456789abcdef/_data /state rw - ext4 /dev/sda rw\n";
-  process(11, kId, 'S', mount);
-  process(13, kOther, 'R', "1 2 8:1 / / rw - ext4 /dev/sda rw\n");
-  EXPECT_EQ(strays.holding("creel-0123456789abcdef"), (std::set<std::string>{kId}));
-  EXPECT_TRUE(strays.holding("creel-0123456789abcde").empty());
+TEST_F(StraysTest, FindsWhoHoldsAVolumeAndNotWhoHoldsOneOfThatNameOfAnotherEngine) {
+  const auto volume = proc / "mine/volumes/creel-0123456789abcdef/_data";
+  const auto namesake = proc / "other/volumes/creel-0123456789abcdef/_data";
+  for (const auto& [pid, folder] : std::map<pid_t, std::filesystem::path>{{11, volume}, {13, namesake}}) {
+    std::filesystem::create_directories(folder);
+    process(pid, pid == 11 ? kId : kOther, 'S', "1 2 8:1 " + folder.string() + " /state rw - ext4 /dev/sda rw\n");
+    std::filesystem::create_directories(proc / std::to_string(pid) / "root");
+    std::filesystem::create_directory_symlink(folder, proc / std::to_string(pid) / "root/state");
+  }
+  EXPECT_EQ(strays.holding(volume), (std::set<std::string>{kId}));
+  EXPECT_TRUE(strays.holding(proc / "mine/volumes/creel-fedcba9876543210/_data").empty());
 }
 
 TEST_F(StraysTest, EndsThemAndSaysWhichItCannotEnd) {

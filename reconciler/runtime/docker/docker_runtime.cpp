@@ -356,7 +356,11 @@ Result<void> DockerRuntime::unpause(const ContainerInfo& info, std::stop_token s
 }
 
 Result<void> DockerRuntime::free_volume(const AgentId& agent, std::stop_token stop) {
-  for (const auto& id : strays_.holding(object_name(agent))) {
+  const auto volume = engine_.volume_inspect(object_name(agent), stop);
+  if (!volume && is(volume.error(), ErrorKind::not_found)) return {};
+  if (!volume) return volume.error();
+  if (!is_ours(volume->labels, agent, options_.controller_id)) return {};
+  for (const auto& id : strays_.holding(volume->mountpoint)) {
     const auto container = engine_.container_inspect(id, stop);
     if (!container && !is(container.error(), ErrorKind::not_found)) return container.error();
     if (!container || !alive(container->state)) CREEL_CHECK(end_strays(agent, id));

@@ -1,6 +1,7 @@
 #include "reconciler/runtime/docker/strays.hpp"
 
 #include <signal.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <cstring>
@@ -75,10 +76,27 @@ std::vector<pid_t> Strays::of(const std::string& id, bool fresh) {
   return pids;
 }
 
-std::set<std::string> Strays::holding(const std::string& volume) {
+std::set<std::string> Strays::holding(const std::string& mountpoint) {
   std::set<std::string> ids;
+  struct stat wanted {};
+  if (stat(mountpoint.c_str(), &wanted) != 0) return ids;
+  const auto holds = [&](pid_t pid) {
+    std::istringstream mounts{file(pid, "mountinfo")};
+    for (std::string line; std::getline(mounts, line);) {
+      // "36 35 98:0 /var/lib/docker/volumes/creel-…/_data /state rw …"
+      std::istringstream fields{line};
+      std::string number, parent, device, root, target;
+      fields >> number >> parent >> device >> root >> target;
+      if (!root.ends_with("/" + std::filesystem::path{mountpoint}.filename().string())) continue;
+      struct stat found {};
+      const std::string path = proc_ + "/" + std::to_string(pid) + "/root" + target;
+      if (stat(path.c_str(), &found) == 0 && found.st_dev == wanted.st_dev && found.st_ino == wanted.st_ino)
+        return true;
+    }
+    return false;
+  };
   for (const auto& [id, pid] : look())
-    if (file(pid, "mountinfo").find("/volumes/" + volume + "/_data ") != std::string::npos) ids.insert(id);
+    if (holds(pid)) ids.insert(id);
   return ids;
 }
 

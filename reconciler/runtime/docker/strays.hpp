@@ -29,8 +29,9 @@ class Strays {
   // Processes in the control group of container `id` (64 hex digits), which the caller knows not to run. `fresh`:
   // looked for now; else as of at most two seconds ago.
   std::vector<pid_t> of(const std::string& id, bool fresh);
-  // Containers with a process that has the volume `name` mounted, looked for now.
-  std::set<std::string> holding(const std::string& volume);
+  // Containers with a process that has this folder mounted, looked for now. `mountpoint`: a volume's folder on this
+  // machine; that very folder is meant, because another engine here may have a volume of the same name.
+  std::set<std::string> holding(const std::string& mountpoint);
   // Kills the processes of a container and waits, for at most two seconds, until they are gone. How many there were.
   // failed: some cannot be ended; the message names them and the remedy.
   Result<int> end(const std::string& id);
