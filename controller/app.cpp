@@ -53,7 +53,7 @@ constexpr std::size_t kVerifyThreads = 4;  // reading chains
 // They mostly wait: for the engine, for gateways, for one that hangs. What is asked of the engine at once is capped
 // apart from that.
 std::size_t reconcile_workers() { return std::max<std::size_t>(16, 4 * std::thread::hardware_concurrency()); }
-std::ptrdiff_t parallel_changes() { return std::max<std::ptrdiff_t>(2, 2 * std::thread::hardware_concurrency()); }
+std::size_t parallel_changes() { return std::max<std::size_t>(2, 2 * std::thread::hardware_concurrency()); }
 
 // Members are made from top to bottom and destroyed from bottom to top: what stands below uses what stands above.
 class App {

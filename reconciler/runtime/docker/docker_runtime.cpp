@@ -17,7 +17,7 @@ using std::chrono::seconds;
 namespace {
 
 constexpr std::chrono::milliseconds kRemovalDeadline{60'000};
-constexpr std::chrono::milliseconds kLongestTurn{5'000};
+constexpr std::chrono::milliseconds kLongestTurn{15'000};
 constexpr std::size_t kMergedMax = 4u << 20;  // of a file to be merged: a larger one is replaced
 
 std::int64_t now_seconds() { return std::chrono::duration_cast<seconds>(system_now().time_since_epoch()).count(); }
@@ -59,14 +59,6 @@ bool is_heavy(const Operation& operation) {
          std::holds_alternative<op::RemoveWorkload>(operation);
 }
 
-// False: those that hold the turns take long, and this one goes on without.
-bool take_turn(std::counting_semaphore<>& turns, const std::stop_token& stop) {
-  const auto until = std::chrono::steady_clock::now() + kLongestTurn;
-  while (!stop.stop_requested() && std::chrono::steady_clock::now() < until)
-    if (turns.try_acquire_for(std::chrono::milliseconds{100})) return true;
-  return false;
-}
-
 seconds grace_of(std::int64_t grace_seconds) { return seconds{std::max<std::int64_t>(0, grace_seconds)}; }
 
 }  // namespace
@@ -79,7 +71,7 @@ DockerRuntime::DockerRuntime(Engine& engine, RuntimeOptions options)
       pulls_([&engine](const std::string& image, const PullPool::Progress& progress,
                        std::stop_token stop) { return engine.image_pull(image, progress, std::move(stop)); },
              options_.parallel_pulls),
-      changes_(options_.parallel_changes) {}
+      changes_(options_.parallel_changes, kLongestTurn) {}
 
 bool DockerRuntime::publishes() const {
   if (options_.publish_loopback == Publish::automatic) return !engine_.is_unix_socket();
@@ -233,9 +225,10 @@ Result<std::string> DockerRuntime::apply(const Operation& operation, std::stop_t
       },
       operation);
   if (!key.empty()) CREEL_CHECK(admit(key));
-  const bool held = is_heavy(operation) && take_turn(changes_, stop);
+  std::optional<Turns::Held> turn;
+  if (is_heavy(operation)) turn.emplace(changes_.take(stop));
   auto result = std::visit([&](const auto& op) { return carry_out(op, stop); }, operation);
-  if (held) changes_.release();
+  turn.reset();
   if (!key.empty()) account(key, result ? std::nullopt : std::optional{result.error()});
   if (!result) return refused(std::move(result).error());
   return result;

@@ -8,7 +8,6 @@
 #include <functional>
 #include <mutex>
 #include <optional>
-#include <semaphore>
 #include <stop_token>
 #include <string>
 #include <vector>
@@ -19,6 +18,7 @@
 #include "reconciler/runtime/docker/pull_pool.hpp"
 #include "reconciler/runtime/docker/quarantine.hpp"
 #include "reconciler/runtime/docker/strays.hpp"
+#include "reconciler/runtime/docker/turns.hpp"
 #include "reconciler/runtime/docker/volume.hpp"
 #include "reconciler/runtime/runtime.hpp"
 
@@ -34,9 +34,9 @@ struct RuntimeOptions {
   std::string controller_id;
   Publish publish_loopback = Publish::automatic;
   std::size_t parallel_pulls = 2;
-  // Containers made, started, restarted or removed at once: more only make the engine slower. One that takes long does
-  // not hold the others up for more than five seconds.
-  std::ptrdiff_t parallel_changes = 4;
+  // Containers made, started, restarted or removed at once: more only make the engine slower. One that hangs does not
+  // hold the others up for more than 15 seconds.
+  std::size_t parallel_changes = 4;
 };
 
 class DockerRuntime : public Runtime, public Locator {
@@ -100,7 +100,7 @@ class DockerRuntime : public Runtime, public Locator {
   Quarantine quarantine_;  // under quarantine_mutex_; keys: "observe creel-…", "apply creel-…"
   PullPool pulls_;
   Strays strays_;
-  std::counting_semaphore<> changes_;
+  Turns changes_;
 };
 
 }  // namespace creel::docker
