@@ -17,7 +17,7 @@ using namespace std::chrono_literals;
 using Steady = std::chrono::steady_clock;
 
 constexpr std::size_t kIdLength = 64;
-constexpr auto kFresh = 2s;
+constexpr auto kFresh = 200ms;
 constexpr auto kDying = 2s;
 
 bool hex(char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); }

@@ -27,7 +27,7 @@ class Strays {
   explicit Strays(std::string proc = "/proc") : proc_(std::move(proc)) {}
 
   // Processes in the control group of container `id` (64 hex digits), which the caller knows not to run. `fresh`:
-  // looked for now; else as of at most two seconds ago.
+  // looked for now; else as of a moment ago, which many may share.
   std::vector<pid_t> of(const std::string& id, bool fresh);
   // Containers with a process that has this folder mounted, looked for now. `mountpoint`: a volume's folder on this
   // machine; that very folder is meant, because another engine here may have a volume of the same name.
