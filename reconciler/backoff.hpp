@@ -22,7 +22,7 @@ struct Policy {
   milliseconds starting_poll{250};    // between readiness probes of a starting agent
   milliseconds busy_poll{1'000};      // while a pull or a removal is under way
   milliseconds unknown_poll{2'000};   // after the engine did not answer
-  milliseconds away_poll{60'000};     // while it cannot be reached: its events tell when it is back, or the resync
+  milliseconds away_poll{300'000};    // while it cannot be reached: its events tell when it is back, or the resync
   milliseconds foreign_poll{60'000};  // while an object of another owner stands in the way
   BackoffRule actions{1'000, 300'000};
   BackoffRule engine{1'000, 60'000};       // it did not answer: nobody's fault here, and it comes back
