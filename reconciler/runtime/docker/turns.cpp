@@ -19,9 +19,9 @@ bool Turns::room(Clock::time_point now) const {
 
 Turns::Held Turns::take(const std::stop_token& stop) {
   std::unique_lock lock{mutex_};
-  while (!stop.stop_requested() && !room(Clock::now())) {
+  // One time for both questions: where there is no room, there is one that is counted.
+  for (auto now = Clock::now(); !stop.stop_requested() && !room(now); now = Clock::now()) {
     // The next that stops counting, if none ends before. Others may begin meanwhile: whoever wakes looks again.
-    const auto now = Clock::now();
     const auto counted = std::find_if(begun_.begin(), begun_.end(),
                                       [&](const Clock::time_point& since) { return now - since <= longest_; });
     ended_.wait_until(lock, stop, *counted + longest_ + std::chrono::milliseconds{1},
