@@ -12,6 +12,7 @@
 #include "api/error.hpp"
 #include "api/routes.hpp"
 #include "api/target.hpp"
+#include "controller/secrets/redact.hpp"
 
 namespace creel::api {
 namespace {
@@ -24,7 +25,8 @@ std::string request_id_of(std::string_view given) {
     return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '.' || c == '_' ||
            c == '-';
   };
-  if (!given.empty() && given.size() <= 64 && std::all_of(given.begin(), given.end(), harmless))
+  if (!given.empty() && given.size() <= 64 && std::all_of(given.begin(), given.end(), harmless) &&
+      secrets::redact(given) == given)
     return std::string{given};
   return "req_" + random_hex(8);
 }
@@ -33,6 +35,21 @@ std::string joined(const std::vector<std::string>& words) {
   std::string text;
   for (const auto& word : words) text += (text.empty() ? "" : ", ") + word;
   return text;
+}
+
+// "/api/agents/0123456789abcdef/config": the pattern with those parameters that have the form of an id. Whatever else
+// stands in a path may be a key in the wrong place.
+std::string place_of(std::string_view pattern, const std::map<std::string, std::string>& params) {
+  std::string place;
+  while (!pattern.empty()) {
+    const auto end = std::min(pattern.find('/', 1), pattern.size());
+    const std::string_view segment = pattern.substr(0, end);
+    pattern.remove_prefix(end);
+    const auto param = segment.starts_with("/:") ? params.find(std::string{segment.substr(2)}) : params.end();
+    const bool id = param != params.end() && (AgentId::parse(param->second) || UserId::parse(param->second));
+    place += id ? "/" + param->second : std::string{segment};
+  }
+  return place;
 }
 
 // The document's lifecycle shape, without disturbing what an error says already.
@@ -102,6 +119,7 @@ Reply Dispatcher::handle(Incoming incoming) {
       exchange->route = match.route;
       exchange->pattern = match.pattern;
       request.params = std::move(match.params);
+      if (match.pattern != nullptr) request.place = place_of(match.pattern, request.params);
       // Addresses that lead nowhere count too: they are what a scanner asks for.
       const RateClass rate = match.route != nullptr              ? match.route->rate
                              : request.path.starts_with("/api/") ? RateClass::api
@@ -130,7 +148,7 @@ Reply Dispatcher::handle(Incoming incoming) {
       }
     }
   } catch (const std::exception& error) {
-    spdlog::error("{} {} [{}] threw: {}", exchange->method, request.path, request.request_id, error.what());
+    spdlog::error("{} {} [{}] threw: {}", request.method, request.place, request.request_id, error.what());
     reply = error_answer(request, 500, "INTERNAL",
                          exchange->route != nullptr ? exchange->route->failure : "Internal server error");
   }
@@ -196,7 +214,7 @@ void Dispatcher::finish(const Exchange& exchange, Response& response) const {
   const std::string route = exchange.pattern != nullptr ? exchange.pattern : "(none)";
   deps_.metrics.request_done(method, route, response.status, took);
   const auto level = response.status >= 500 ? spdlog::level::warn : spdlog::level::debug;
-  spdlog::log(level, "{} {} {} {:.1f} ms [{}] from {}", method, exchange.request.path, response.status,
+  spdlog::log(level, "{} {} {} {:.1f} ms [{}] from {}", method, exchange.request.place, response.status,
               static_cast<double>(took.count()) / 1000.0, exchange.request.request_id, exchange.request.remote_ip);
 }
 

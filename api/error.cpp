@@ -53,7 +53,7 @@ Response error_answer(const Request& request, const Error& error, const char* fa
     case ErrorKind::timeout:
     case ErrorKind::unavailable:
     case ErrorKind::cancelled: {
-      spdlog::warn("{} {}: {}", request.method, request.path, error.message);
+      spdlog::warn("{} {}: {}", request.method, request.place, error.message);
       Response response = error_answer(request, 503, "STORE_UNAVAILABLE",
                                        "The database cannot be reached at the moment; nothing was changed, try again");
       response.headers.emplace_back("Retry-After", "2");
@@ -64,7 +64,7 @@ Response error_answer(const Request& request, const Error& error, const char* fa
     case ErrorKind::internal:
       break;
   }
-  spdlog::error("{} {} [{}]: {}", request.method, request.path, request.request_id, error.message);
+  spdlog::error("{} {} [{}]: {}", request.method, request.place, request.request_id, error.message);
   return error_answer(request, 500, "INTERNAL", failure);
 }
 

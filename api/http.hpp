@@ -46,6 +46,7 @@ struct Caller {
 struct Request {
   std::string method = "GET";                 // upper case
   std::string path = "/";                     // as sent, without the query
+  std::string place = "(no such address)";    // for logs: the route, with ids; a path may hold what must not be logged
   std::map<std::string, std::string> params;  // ":id" of the route, percent-decoded
   std::map<std::string, std::string> query;   // percent-decoded; of a repeated name the first one
   Headers headers;

@@ -579,7 +579,7 @@ void App::watch_numbers() {
 int run_serve(const Config& config) {
   // glibc gives each thread an arena of its own, which costs megabytes for threads that mostly wait.
   mallopt(M_ARENA_MAX, 2);
-  set_up_logging(config.log);
+  set_up_logging(config.log, config.log_level);
   signal(SIGPIPE, SIG_IGN);
   // Blocked before any thread is made, so that all inherit it and only this one takes them, by sigwait.
   sigset_t signals;

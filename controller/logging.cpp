@@ -47,12 +47,15 @@ class TextFormatter : public spdlog::formatter {
 
 }  // namespace
 
-void set_up_logging(LogFormat format) {
+void set_up_logging(LogFormat format, LogLevel level) {
   auto logger = std::make_shared<spdlog::logger>("creel", std::make_shared<spdlog::sinks::stderr_sink_mt>());
   if (format == LogFormat::json)
     logger->set_formatter(std::make_unique<JsonFormatter>());
   else
     logger->set_formatter(std::make_unique<TextFormatter>());
+  constexpr spdlog::level::level_enum kLevels[] = {spdlog::level::debug, spdlog::level::info, spdlog::level::warn,
+                                                   spdlog::level::err};
+  logger->set_level(kLevels[static_cast<int>(level)]);
   logger->flush_on(spdlog::level::info);
   spdlog::set_default_logger(std::move(logger));
 }

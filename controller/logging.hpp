@@ -6,6 +6,6 @@
 
 namespace creel {
 
-void set_up_logging(LogFormat format);
+void set_up_logging(LogFormat format, LogLevel level);
 
 }  // namespace creel

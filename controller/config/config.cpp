@@ -356,6 +356,20 @@ const Entry kEntries[] = {
        return {};
      },
      "log format: text or json"},
+    {"CREEL_LOG_LEVEL", FALLBACK("info"),
+     [](Config& config, const std::string& value) -> Result<void> {
+       constexpr std::pair<std::string_view, LogLevel> kLevels[] = {{"debug", LogLevel::debug},
+                                                                    {"info", LogLevel::info},
+                                                                    {"warn", LogLevel::warn},
+                                                                    {"error", LogLevel::error}};
+       for (const auto& [word, level] : kLevels) {
+         if (value != word) continue;
+         config.log_level = level;
+         return {};
+       }
+       return wrong("\"" + value + "\" is neither debug, info, warn nor error");
+     },
+     "the least important messages that are logged: debug (each request), info, warn or error"},
     {"CREEL_RESYNC_SECONDS", FALLBACK("60"), SET(resync, parse_seconds(value, seconds{1}, seconds{86'400})),
      "how often every agent is looked at, whatever notifications say"},
     {"CREEL_STATS_SECONDS", FALLBACK("10"), SET(stats, parse_seconds(value, seconds{1}, seconds{3600})),
