@@ -37,12 +37,13 @@ bool worth_hearing(const DesiredAgent& desired, const Observed& observed, const 
          workload.restart_count > history.last_restart_count;
 }
 
-void hear(const std::vector<LogLine>& lines, const DesiredAgent& desired, Observed& observed) {
+void hear(const std::vector<LogLine>& lines, const DesiredAgent& desired, const std::vector<std::string>& secrets,
+          Observed& observed) {
   const ConfigFeedback& feedback = desired.readiness.config;
   for (auto line = lines.rbegin(); line != lines.rend(); ++line) {
     if (holds_one(line->text, feedback.refused)) {
       observed.config_word = ConfigWord::refused;
-      observed.config_message = telling_line({*line}, desired.files);
+      observed.config_message = telling_line({*line}, desired.files, secrets);
       return;
     }
     if (holds_one(line->text, feedback.taken)) {

@@ -19,7 +19,8 @@ bool worth_hearing(const DesiredAgent& desired, const Observed& observed, const 
 
 // Sets config_word and config_message by the newest of `lines` (oldest first) that says something. Secrets are taken
 // out of the message.
-void hear(const std::vector<LogLine>& lines, const DesiredAgent& desired, Observed& observed);
+void hear(const std::vector<LogLine>& lines, const DesiredAgent& desired, const std::vector<std::string>& secrets,
+          Observed& observed);
 
 // What config_word, or a run that read the files at its start and is ready, teaches.
 History learn_config(const DesiredAgent& desired, const Observed& observed, History history);

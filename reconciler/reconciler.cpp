@@ -86,7 +86,7 @@ void Reconciler::hear_config(const DesiredAgent& desired, const History& history
                              std::stop_token stop) {
   if (!worth_hearing(desired, observed, history)) return;
   if (auto lines = deps_.runtime.last_lines(observed.workload.runtime_id, kHeardLines, history.delivered_at, stop))
-    hear(*lines, desired, observed);
+    if (auto secrets = deps_.repository.secrets(desired.id)) hear(*lines, desired, *secrets, observed);
 }
 
 void Reconciler::fetch_last_lines(const DesiredAgent& desired, const History& history, Observed& observed,
@@ -97,7 +97,8 @@ void Reconciler::fetch_last_lines(const DesiredAgent& desired, const History& hi
       !cause_in_agent(cause_of(desired, observed, history, observed.at)))
     return;
   if (auto lines = deps_.runtime.last_lines(workload.runtime_id, kLastLines, {}, stop))
-    observed.last_lines = telling_lines(*lines, desired.files, kToldLines);
+    if (auto secrets = deps_.repository.secrets(desired.id))
+      observed.last_lines = telling_lines(*lines, desired.files, std::move(*secrets), kToldLines);
 }
 
 void Reconciler::learn_and_tell(const DesiredAgent& desired, const Observed& observed, History& history,

@@ -26,8 +26,7 @@ void collect_long_words(const std::string& text, std::vector<std::string>& into)
 }  // namespace
 
 std::vector<std::string> telling_lines(const std::vector<LogLine>& lines, const std::vector<VolumeFile>& files,
-                                       std::size_t count) {
-  std::vector<std::string> secrets;
+                                       std::vector<std::string> secrets, std::size_t count) {
   for (const auto& file : files) collect_long_words(file.content, secrets);
   std::vector<std::string> told;
   for (auto line = lines.rbegin(); line != lines.rend() && told.size() < count; ++line) {
@@ -44,8 +43,9 @@ std::vector<std::string> telling_lines(const std::vector<LogLine>& lines, const 
   return told;
 }
 
-std::string telling_line(const std::vector<LogLine>& lines, const std::vector<VolumeFile>& files) {
-  auto told = telling_lines(lines, files, 1);
+std::string telling_line(const std::vector<LogLine>& lines, const std::vector<VolumeFile>& files,
+                         std::vector<std::string> secrets) {
+  auto told = telling_lines(lines, files, std::move(secrets), 1);
   return told.empty() ? "" : std::move(told.front());
 }
 

@@ -7,6 +7,7 @@
 #include "api/handlers/support.hpp"
 #include "api/view.hpp"
 #include "controller/store/agents.hpp"
+#include "controller/store/known_secrets.hpp"
 
 namespace creel::api {
 
@@ -61,6 +62,7 @@ Reply put_config(const Request& request, Deps& deps) {
     response.headers.emplace_back("ETag", etag_of(*row));
     return response;
   }
+  CREEL_API_CHECK(request, kFailure, store::keep_former(tx, row->id, "config", deps.sealer));
   CREEL_API_CHECK(request, kFailure, seal_secret(tx, row->id, "config", config.dump(), deps.sealer));
   row->config_etag = random_hex(8);
   CREEL_API_CHECK(request, kFailure, render_again(tx, *row, deps));
@@ -74,7 +76,7 @@ Reply put_config(const Request& request, Deps& deps) {
 }
 
 Reply put_config_deprecated(const Request& request, Deps& deps) {
-  return deprecated(put_config(request, deps), "/api/agents/" + request.param("id") + "/config");
+  return deprecated(put_config(request, deps), "/api/agents/" + id_in_address(request) + "/config");
 }
 
 }  // namespace creel::api

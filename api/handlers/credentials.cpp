@@ -9,6 +9,7 @@
 #include "api/handlers/support.hpp"
 #include "controller/store/agent_secrets.hpp"
 #include "controller/store/agents.hpp"
+#include "controller/store/known_secrets.hpp"
 
 namespace creel::api {
 
@@ -45,9 +46,10 @@ Result<Change> read(const json& body) {
 // False: it is so already.
 Result<bool> store_change(store::Tx& tx, const AgentId& agent, const Change& change, const secrets::Sealer& sealer) {
   const std::string name{change.kind->secret};
-  if (change.value.empty()) return store::delete_secret(tx, agent, name);
   CREEL_TRY(const auto before, open_secret(tx, agent, name, sealer));
-  if (before == change.value) return false;
+  if (before.value_or("") == change.value) return false;
+  CREEL_CHECK(store::keep_former(tx, agent, name, sealer));
+  if (change.value.empty()) return store::delete_secret(tx, agent, name);
   CREEL_CHECK(seal_secret(tx, agent, name, change.value, sealer));
   return true;
 }

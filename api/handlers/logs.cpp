@@ -10,6 +10,7 @@
 #include "api/log_level.hpp"
 #include "controller/secrets/redact.hpp"
 #include "controller/store/agents.hpp"
+#include "controller/store/known_secrets.hpp"
 
 namespace creel::api {
 
@@ -50,38 +51,6 @@ class Entries {
   std::int64_t last_ = -1;
   int same_ = 0;
 };
-
-bool secret_name(std::string name) {
-  std::transform(name.begin(), name.end(), name.begin(),
-                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-  for (const char* word : {"key", "token", "secret", "password"})
-    if (name.find(word) != std::string::npos) return true;
-  return false;
-}
-
-// Texts in the owner's fragment whose name says that they are secret.
-void collect_secrets(const json& value, bool secret, std::vector<std::string>& into) {
-  if (value.is_string()) {
-    if (secret) into.push_back(value.get<std::string>());
-  } else if (value.is_object()) {
-    for (const auto& [name, member] : value.items()) collect_secrets(member, secret || secret_name(name), into);
-  } else if (value.is_array()) {
-    for (const auto& member : value) collect_secrets(member, secret, into);
-  }
-}
-
-Result<std::vector<std::string>> known_secrets(store::Tx& tx, const AgentId& agent, const Deps& deps) {
-  std::vector<std::string> known;
-  CREEL_TRY(const auto opened, open_secrets(tx, agent, deps.sealer));
-  // Ids of people, servers and numbers are kept with the secrets, and are what one looks for in a log.
-  for (const auto& [name, value] : opened)
-    if (!name.ends_with("_id")) known.push_back(value);
-  CREEL_TRY(const auto config, open_secret(tx, agent, "config", deps.sealer));
-  if (config) collect_secrets(json::parse(*config, nullptr, /*allow_exceptions=*/false), false, known);
-  // The longest first, so that no secret is cut by one that is part of it.
-  std::sort(known.begin(), known.end(), [](const auto& a, const auto& b) { return a.size() > b.size(); });
-  return known;
-}
 
 // One stream: its own thread blocks in follow() until the client leaves.
 Reply follow(const Request& request, Deps& deps, const AgentId& agent, std::vector<std::string> secrets,
@@ -138,7 +107,7 @@ Reply agent_logs(const Request& request, Deps& deps) {
     CREEL_API_TRY(auto tx, request, kFailure, deps.db.begin());
     CREEL_API_TRY(row, request, kFailure, find_agent(tx, *request.caller, request.param("id")));
     if (!row) return agent_not_found(request);
-    CREEL_API_TRY(secrets, request, kFailure, known_secrets(tx, row->id, deps));
+    CREEL_API_TRY(secrets, request, kFailure, store::known_secrets(tx, row->id, deps.sealer));
   }
   if (following) return follow(request, deps, row->id, std::move(secrets), wanted, limit);
 

@@ -125,7 +125,7 @@ Result<std::map<std::string, std::string>> open_secrets(store::Tx& tx, const Age
   std::map<std::string, std::string> opened;
   CREEL_TRY(const auto names, store::secret_names(tx, agent));
   for (const auto& name : names) {
-    if (name == "files" || name == "files_taken" || name == "config") continue;
+    if (name == "files" || name == "files_taken" || name == "config" || name == "former") continue;
     CREEL_TRY(auto plain, open_secret(tx, agent, name, sealer));
     if (plain) opened.emplace(name, std::move(*plain));
   }
@@ -166,6 +166,7 @@ Request without_body(const Request& request) {
   Request brief;
   brief.method = request.method;
   brief.path = request.path;
+  brief.place = request.place;
   brief.params = request.params;
   brief.query = request.query;
   brief.headers = request.headers;
@@ -174,6 +175,11 @@ Request without_body(const Request& request) {
   brief.request_id = request.request_id;
   brief.caller = request.caller;
   return brief;
+}
+
+std::string id_in_address(const Request& request) {
+  const std::string& id = request.param("id");
+  return AgentId::parse(id) ? id : ":id";
 }
 
 void mark_deprecated(Response& response, const std::string& successor) {

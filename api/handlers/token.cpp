@@ -13,6 +13,7 @@
 #include "api/handlers/support.hpp"
 #include "api/view.hpp"
 #include "controller/store/agents.hpp"
+#include "controller/store/known_secrets.hpp"
 
 namespace creel::api {
 
@@ -29,6 +30,7 @@ constexpr std::chrono::milliseconds kPatience{15'000};  // with a gateway that h
 // A new token, which the gateway accepts once the files are delivered.
 Result<std::string> make_token(store::Tx& tx, store::AgentRow& row, const Deps& deps) {
   const std::string token = random_hex(32);
+  CREEL_CHECK(store::keep_former(tx, row.id, "gateway_token", deps.sealer));
   CREEL_CHECK(seal_secret(tx, row.id, "gateway_token", token, deps.sealer));
   CREEL_CHECK(render_again(tx, row, deps));
   return token;

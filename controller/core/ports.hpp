@@ -38,6 +38,8 @@ class AgentRepository {
   virtual ~AgentRepository() = default;
   // nullopt: no such row (never was, or its tombstone is gone). Spec and files are rendered.
   virtual Result<std::optional<AgentRecord>> load(const AgentId& id) = 0;
+  // What must not be shown of what the agent prints: its tokens and keys in the clear.
+  virtual Result<std::vector<std::string>> secrets(const AgentId& id) = 0;
   // Ids of all rows that are not yet gone, tombstones included.
   virtual Result<std::vector<AgentId>> list() = 0;
   // Writes status and history, appends the events, notifies. `term` is the lease's: an outdated one is refused with

@@ -4,6 +4,7 @@
 #include "controller/store/agent_row.hpp"
 #include "controller/store/agent_secrets.hpp"
 #include "controller/store/events.hpp"
+#include "controller/store/known_secrets.hpp"
 #include "controller/store/lease.hpp"
 #include "controller/store/live_streams.hpp"
 #include "controller/store/stats_history.hpp"
@@ -98,6 +99,11 @@ Result<void> PgAgentRepository::keep_taken(Tx& tx, const AgentId& id, const std:
   files.files_hash = taken;
   files.restart_files_hash = rows[0].text("restart_files_hash");
   return put_secret(tx, id, kTaken, sealer_.seal(json(files).dump(), secrets::secret_context(id.str(), kTaken)));
+}
+
+Result<std::vector<std::string>> PgAgentRepository::secrets(const AgentId& id) {
+  CREEL_TRY(auto tx, database_.begin());
+  return known_secrets(tx, id, sealer_);
 }
 
 Result<std::vector<AgentId>> PgAgentRepository::list() {

@@ -22,6 +22,7 @@ class PgAgentRepository : public AgentRepository {
 
   // Agents of another controller are not seen: nullopt.
   Result<std::optional<AgentRecord>> load(const AgentId& id) override;
+  Result<std::vector<std::string>> secrets(const AgentId& id) override;
   Result<std::vector<AgentId>> list() override;
   // not_found: the row is gone.
   Result<void> record(const AgentId& id, const AgentStatus& status, const History& history,

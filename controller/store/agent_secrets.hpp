@@ -1,6 +1,6 @@
 // Sealed secrets of agents, by name: "gateway_token", "config" (the owner's fragment), "files" (the rendered files as a
-// JSON array of VolumeFile), "device_key" (the seed of a secrets::DeviceKey), and providers' keys. Sealed under
-// secrets::secret_context(agent, name).
+// JSON array of VolumeFile), "device_key" (the seed of a secrets::DeviceKey), "former" (see known_secrets.hpp), and
+// providers' keys. Sealed under secrets::secret_context(agent, name).
 //
 // The store keeps them and cannot read them. Errors: conflict (no such agent); else see pg.hpp.
 #pragma once

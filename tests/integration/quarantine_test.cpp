@@ -20,6 +20,10 @@ struct LockedRepository : AgentRepository {
     const std::lock_guard lock{mutex};
     return inner.load(id);
   }
+  Result<std::vector<std::string>> secrets(const AgentId& id) override {
+    const std::lock_guard lock{mutex};
+    return inner.secrets(id);
+  }
   Result<std::vector<AgentId>> list() override {
     const std::lock_guard lock{mutex};
     return inner.list();

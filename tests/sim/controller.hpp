@@ -39,6 +39,7 @@ class Controller final : public Runtime, public Prober, public AgentRepository {
   ProbeAnswer probe(const std::string& address, const Readiness& readiness, std::stop_token stop) override;
 
   Result<std::optional<AgentRecord>> load(const AgentId& id) override;
+  Result<std::vector<std::string>> secrets(const AgentId&) override { return std::vector<std::string>{}; }
   Result<std::vector<AgentId>> list() override;
   Result<void> record(const AgentId& id, const AgentStatus& status, const History& history,
                       const std::vector<Event>& events, std::uint64_t term) override;

@@ -14,6 +14,7 @@ class MemoryRepository : public AgentRepository {
   std::map<AgentId, AgentRecord> rows;
   std::vector<Event> events;
   std::map<AgentId, FileSet> taken;  // what agents took in last
+  std::vector<std::string> known;    // secrets of every agent
   std::uint64_t term = 1;
   bool away = false;
   int writes = 0;
@@ -29,6 +30,7 @@ class MemoryRepository : public AgentRepository {
       record.desired.last_good = kept->second;
     return std::optional<AgentRecord>{std::move(record)};
   }
+  Result<std::vector<std::string>> secrets(const AgentId&) override { return known; }
   Result<std::vector<AgentId>> list() override {
     if (away) return gone();
     std::vector<AgentId> ids;

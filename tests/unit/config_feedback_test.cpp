@@ -152,11 +152,11 @@ TEST(ConfigFeedback, TheNewestLineThatSaysSomethingCountsAndSecretsAreTakenOut) 
   const std::string secret = "0123456789abcdef0123456789abcdef";
   desired.files = {{"config.json", "{\"token\":\"" + secret + "\"}", 0600, 1000, 1000, false}};
   Observed observed;
-  hear({{{}, false, "in force"}, {{}, false, "refused: " + secret}, {{}, false, "later"}}, desired, observed);
+  hear({{{}, false, "in force"}, {{}, false, "refused: " + secret}, {{}, false, "later"}}, desired, {}, observed);
   EXPECT_EQ(observed.config_word, ConfigWord::refused);
   EXPECT_EQ(observed.config_message.find(secret), std::string::npos) << observed.config_message;
   Observed other;
-  hear({{{}, false, "refused"}, {{}, false, "in force"}}, desired, other);
+  hear({{{}, false, "refused"}, {{}, false, "in force"}}, desired, {}, other);
   EXPECT_EQ(other.config_word, ConfigWord::taken);
 }
 

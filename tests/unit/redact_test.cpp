@@ -17,6 +17,14 @@ TEST(Redact, TakesOutTheLongerOfTwoSecretsWhole) {
 
 TEST(Redact, IgnoresSecretsTooShortToMeanAnything) { EXPECT_EQ(redact("on the moon", {"on", ""}), "on the moon"); }
 
+TEST(Redact, TakesOutAGivenSecretAlsoAsJsonAndUrlsWriteIt) {
+  const std::vector<std::string> secrets{"pa\"ss\\wörd&<x>/1\n"};
+  EXPECT_EQ(redact(R"({"key":"pa\"ss\\wörd&<x>/1\n","z":"\t"})", secrets), R"({"key":"[redacted]","z":"\t"})");
+  EXPECT_EQ(redact(R"(say "pa\"ss\\w\u00f6rd\u0026\u003Cx>\/1\n" twice)", secrets), R"(say "[redacted]" twice)");
+  EXPECT_EQ(redact("?key=pa%22ss%5Cw%C3%B6rd%26%3cx%3e%2F1%0A&b=%20", secrets), "?key=[redacted]&b=%20");
+  EXPECT_EQ(redact(R"(C:\dir\new \u12 \q 100% %zz \)", secrets), R"(C:\dir\new \u12 \q 100% %zz \)");
+}
+
 TEST(Redact, KnowsOurOwnKeysAndThoseOfVendors) {
   EXPECT_EQ(redact("key sk_0123456789abcdef0123456789abcdef!"), "key [redacted]!");
   EXPECT_EQ(redact("OPENAI_API_KEY=sk-proj-abcDEF0123456789xyz_-z rest"), "OPENAI_API_KEY=[redacted] rest");

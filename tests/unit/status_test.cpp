@@ -173,7 +173,7 @@ TEST(TellingLine, ShowsTheLastFewLinesEachBoundedAndWithoutSecrets) {
   for (int i = 0; i < 30; ++i) log.push_back({{}, false, "line " + std::to_string(i) + " " + token});
   log.push_back({{}, false, " "});
   log.push_back({{}, true, std::string(5'000, 'x')});
-  const auto told = telling_lines(log, files, 10);
+  const auto told = telling_lines(log, files, {}, 10);
   ASSERT_EQ(told.size(), 10u);
   EXPECT_EQ(told.front().find("line 21 "), 0u) << told.front();
   EXPECT_LE(told.back().size(), 400u);
@@ -183,9 +183,14 @@ TEST(TellingLine, ShowsTheLastFewLinesEachBoundedAndWithoutSecrets) {
 TEST(TellingLine, TakesTheLastLineThatSaysSomethingWithoutTheAgentsSecrets) {
   const std::string token = "0123456789abcdef0123456789abcdef";
   const std::vector<VolumeFile> files{{"config.json", "{\"token\":\"" + token + "\"}", 0600, 1, 1, false}};
-  EXPECT_EQ(telling_line({{{}, false, "first"}, {{}, false, "bad token " + token}, {{}, false, "  "}}, files),
+  EXPECT_EQ(telling_line({{{}, false, "first"}, {{}, false, "bad token " + token}, {{}, false, "  "}}, files, {}),
             "bad token [redacted]");
-  EXPECT_EQ(telling_line({}, files), "");
+  EXPECT_EQ(telling_line({}, files, {}), "");
+}
+
+TEST(TellingLine, TakesOutAKnownSecretHoweverShortAndAlsoAsJsonWritesIt) {
+  EXPECT_EQ(telling_line({{{}, false, "no access with pass-word"}}, {}, {"pass-word"}), "no access with [redacted]");
+  EXPECT_EQ(telling_line({{{}, false, R"({"key":"a\"b\\c&d"})"}}, {}, {"a\"b\\c&d"}), R"({"key":"[redacted]"})");
 }
 
 TEST(Status, CallsNoAgentStoppedThatRunsOnWithoutTheEngine) {
