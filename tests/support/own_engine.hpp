@@ -43,12 +43,13 @@ class OwnEngine {
   OwnEngine(const OwnEngine&) = delete;
   OwnEngine& operator=(const OwnEngine&) = delete;
 
-  void start(bool live_restore) {
-    const std::string host = script("env -u DOCKER_HOST scripts/engine.sh start '" + folder_ + "' --" +
+  void start(bool live_restore, const std::string& flags = "") {
+    const std::string host = script("env -u DOCKER_HOST scripts/engine.sh start '" + folder_ + "' -- " + flags +
                                     (live_restore ? " --live-restore" : ""));
     setenv("DOCKER_HOST", host.c_str(), 1);
   }
   void kill_hard() { kill_process_in(folder_ + "/pid"); }
+  std::string log() const { return folder_ + "/log"; }
   std::string data() const { return folder_ + "/data"; }
 
  private:
