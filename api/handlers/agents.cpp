@@ -168,7 +168,7 @@ Reply remove_agent(const Request& request, Deps& deps) {
 }  // namespace
 
 Reply delete_agent(const Request& request, Deps& deps) {
-  return deprecated(remove_agent(request, deps), "/api/instance/" + id_in_address(request) + "/stop");
+  return deprecated(remove_agent(request, deps), "/api/instance/:id/stop", request.param("id"));
 }
 
 }  // namespace creel::api

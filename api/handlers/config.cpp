@@ -76,7 +76,7 @@ Reply put_config(const Request& request, Deps& deps) {
 }
 
 Reply put_config_deprecated(const Request& request, Deps& deps) {
-  return deprecated(put_config(request, deps), "/api/agents/" + id_in_address(request) + "/config");
+  return deprecated(put_config(request, deps), "/api/agents/:id/config", request.param("id"));
 }
 
 }  // namespace creel::api

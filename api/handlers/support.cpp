@@ -177,23 +177,22 @@ Request without_body(const Request& request) {
   return brief;
 }
 
-std::string id_in_address(const Request& request) {
-  const std::string& id = request.param("id");
-  return AgentId::parse(id) ? id : ":id";
-}
-
-void mark_deprecated(Response& response, const std::string& successor) {
+void mark_deprecated(Response& response, std::string successor, const std::string& id) {
+  // What stands in the address of nothing may be anything, and whose an id is is not told to others.
+  const auto at = successor.find(":id");
+  if (at != std::string::npos && response.status != 404 && AgentId::parse(id)) successor.replace(at, 3, id);
   set_header(response.headers, "Deprecation", "true");
   set_header(response.headers, "Link", "<" + successor + ">; rel=\"successor-version\"");
 }
 
-Reply deprecated(Reply reply, std::string successor) {
+Reply deprecated(Reply reply, std::string successor, std::string id) {
   if (auto* response = std::get_if<Response>(&reply)) {
-    mark_deprecated(*response, successor);
+    mark_deprecated(*response, std::move(successor), id);
   } else if (auto* later = std::get_if<Later>(&reply)) {
-    later->start = [start = std::move(later->start), successor = std::move(successor)](auto complete) {
-      start([complete = std::move(complete), successor](Response response) {
-        mark_deprecated(response, successor);
+    later->start = [start = std::move(later->start), successor = std::move(successor),
+                    id = std::move(id)](auto complete) {
+      start([complete = std::move(complete), successor, id](Response response) {
+        mark_deprecated(response, successor, id);
         complete(std::move(response));
       });
     };

@@ -77,11 +77,9 @@ void cut_page(nlohmann::json& answer, std::vector<Row>& rows, std::size_t limit)
 
 // What a Later needs of its request: everything but the body.
 Request without_body(const Request& request);
-// The parameter "id" for an address in an answer; ":id" when it is none: what stands there may be anything.
-std::string id_in_address(const Request& request);
-// The two headers of a deprecated route.
-void mark_deprecated(Response& response, const std::string& successor);
+// The two headers of a deprecated route. ":id" in `successor` becomes `id`, if it is an agent's that was found.
+void mark_deprecated(Response& response, std::string successor, const std::string& id = {});
 // The same for any way of answering.
-Reply deprecated(Reply reply, std::string successor);
+Reply deprecated(Reply reply, std::string successor, std::string id = {});
 
 }  // namespace creel::api
