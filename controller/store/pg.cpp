@@ -62,9 +62,10 @@ Error error_of(const PGresult* result, PGconn* connection) {
   if (kind == "23") return Error{ErrorKind::invalid, "a value is not allowed (" + constraint + ")", constraint};
   if (kind == "22") return Error{ErrorKind::invalid, "a value has the wrong form"};
   // 08 connection, 53 resources (disk full, too many connections), 57 intervention (shutdown, cancelled by
-  // statement_timeout), 58 system (I/O), 40 rollback (deadlock), 28/3D sign-in, 55P03 lock, 25006 standby.
+  // statement_timeout), 58 system (I/O), 40 rollback (deadlock), 28/3D sign-in, 55P03 lock, 25006 standby,
+  // 25P03 stood still within a transaction.
   if (kind == "08" || kind == "53" || kind == "57" || kind == "58" || kind == "40" || kind == "28" || kind == "3D" ||
-      state == "55P03" || state == "25006") {
+      state == "55P03" || state == "25006" || state == "25P03") {
     return unavailable("PostgreSQL: " + message);
   }
   if (state == "25P02") return Error{ErrorKind::internal, "the transaction had failed before"};
@@ -145,13 +146,14 @@ milliseconds answer_timeout(milliseconds statement_timeout) {
   return statement_timeout == kUnlimited ? kUnlimited : statement_timeout + kGrace;
 }
 
-Result<ConnectionPtr> connect(const std::string& conninfo, milliseconds timeout, milliseconds statement_timeout) {
+Result<ConnectionPtr> connect(const std::string& conninfo, const DatabaseOptions& options) {
   // What comes before dbname is a default that the conninfo may override; what comes after wins.
   const char* keywords[] = {"application_name", "keepalives_idle", "keepalives_interval", "keepalives_count",
                             "tcp_user_timeout", "dbname",          "client_encoding",     nullptr};
   const char* values[] = {"creel", "10", "3", "3", "15000", conninfo.c_str(), "UTF8", nullptr};
   ConnectionPtr connection{PQconnectStartParams(keywords, values, 1)};
   if (!connection) return unavailable("not enough memory to connect to PostgreSQL");
+  const milliseconds timeout = options.connect_timeout;
   const Deadline deadline{timeout};
   PostgresPollingStatusType step =
       PQstatus(connection.get()) == CONNECTION_BAD ? PGRES_POLLING_FAILED : PGRES_POLLING_WRITING;
@@ -172,9 +174,9 @@ Result<ConnectionPtr> connect(const std::string& conninfo, milliseconds timeout,
   // SET and not startup options: poolers such as PgBouncer refuse those.
   const std::string settings =
       "SET timezone = 'UTC'; SET datestyle = 'ISO, YMD'; SET bytea_output = 'hex'; SET client_min_messages = warning; "
-      "SET standard_conforming_strings = on; SET idle_in_transaction_session_timeout = '60s'; "
-      "SET statement_timeout = " +
-      std::to_string(statement_timeout.count());
+      "SET standard_conforming_strings = on; SET statement_timeout = " +
+      std::to_string(options.statement_timeout.count()) +
+      "; SET idle_in_transaction_session_timeout = " + std::to_string(options.idle_timeout.count());
   CREEL_TRY([[maybe_unused]] const auto done, run(connection.get(), settings.c_str(), timeout));
   return connection;
 }
@@ -315,7 +317,7 @@ struct Database::Pool {
     freed.notify_one();
   }
 
-  Result<ConnectionPtr> fresh() const { return connect(conninfo, options.connect_timeout, options.statement_timeout); }
+  Result<ConnectionPtr> fresh() const { return connect(conninfo, options); }
 };
 
 // ---- Tx
@@ -472,7 +474,7 @@ ListenConnection::~ListenConnection() = default;
 
 Result<ListenConnection> ListenConnection::open(const std::string& conninfo, const std::vector<std::string>& channels) {
   const DatabaseOptions options;
-  CREEL_TRY(auto connection, connect(conninfo, options.connect_timeout, options.statement_timeout));
+  CREEL_TRY(auto connection, connect(conninfo, options));
   for (const auto& channel : channels) {
     char* quoted = PQescapeIdentifier(connection.get(), channel.data(), channel.size());
     if (quoted == nullptr) return Error{ErrorKind::invalid, "not a channel name"};

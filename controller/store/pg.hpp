@@ -126,6 +126,9 @@ struct DatabaseOptions {
   std::chrono::milliseconds acquire_timeout{5'000};  // for a free connection
   std::chrono::milliseconds connect_timeout{5'000};
   std::chrono::milliseconds statement_timeout{10'000};  // 0 = none
+  // Ends the transaction of a process that stands still (SIGSTOP, a stalled disk, a machine that is gone): its locks
+  // hold up who takes over. Hence shorter than what is left of a lease after a renewal.
+  std::chrono::milliseconds idle_timeout{5'000};
 };
 
 class Database {

@@ -95,6 +95,24 @@ TEST_F(StoreLease, CanBeRenewedButNotTakenWhileAStatusIsBeingWritten) {
   EXPECT_EQ(acquire("b"), 2u);
 }
 
+TEST_F(StoreLease, IsTakenFromAProcessThatStandsStillWithinATransaction) {
+  ASSERT_EQ(acquire("a"), 1u);
+  auto database = Database::open(conninfo_, 1, {.idle_timeout = 200ms}).value();
+  auto writer = database->begin().value();
+  ASSERT_TRUE(check_term(writer, "creel", 1));
+  expire();
+  EXPECT_EQ(acquire("b"), 2u);  // waits for the writer's lock
+  const auto late = writer.commit();
+  ASSERT_FALSE(late);
+  EXPECT_EQ(late.error().kind, ErrorKind::unavailable) << late.error().message;
+}
+
+// One that stands still just before a renewal is out of the way when its lease is over.
+TEST(LeaseOptions, LeaveTimeToEndTheTransactionsOfAProcessThatStandsStill) {
+  const LeaseOptions lease;
+  EXPECT_LT(DatabaseOptions{}.idle_timeout, lease.ttl - lease.renew);
+}
+
 // Notes what a Lease calls.
 struct Calls {
   std::mutex mutex;
