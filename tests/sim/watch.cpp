@@ -31,6 +31,12 @@ bool touches_data(const Operation& operation) {
          as<op::RestoreStorage>(operation) != nullptr || as<op::RemoveStorage>(operation) != nullptr;
 }
 
+// The owner may have no use for the data any more.
+bool may_go(const DesiredAgent& desired, TimePoint now) {
+  return desired.state == DesiredState::deleted &&
+         (desired.purge || now >= desired.deleted_at.value_or(now) + Policy{}.volume_retention);
+}
+
 bool process_seen(const Pass& pass) {
   if (!pass.seen || pass.seen->workload_presence != Presence::present || pass.removed || pass.stopped) return false;
   const ContainerState state = pass.seen->workload.state;
@@ -63,6 +69,7 @@ void Watch::operation_begins(const Pass& pass, const Operation& operation, bool 
   if (const auto* create = as<op::CreateWorkload>(operation)) create_begins(pass, *create);
   if (as<op::RestartWorkload>(operation) != nullptr) restart_begins(pass);
   if (touches_data(operation)) storage_begins(pass, operation, now);
+  if (as<op::RemoveBackup>(operation) != nullptr) copy_goes(pass, now);
 }
 
 void Watch::create_begins(const Pass& pass, const op::CreateWorkload& create) {
@@ -114,8 +121,7 @@ void Watch::storage_begins(const Pass& pass, const Operation& operation, TimePoi
   const DesiredAgent& desired = row.desired;
   Owner& owner = owners_.of(pass.id);
   if (as<op::RemoveStorage>(operation) != nullptr) {
-    const bool over = desired.state == DesiredState::deleted &&
-                      (desired.purge || now >= desired.deleted_at.value_or(now) + Policy{}.volume_retention);
+    const bool over = may_go(desired, now);
     const bool never_was = row.history.update.step == UpdateStep::rolling_back && !row.history.update.copied;
     if (over) owner.storage_removed = true;
     if (!over && !never_was) say("volume-kept", "the volume is removed before its time");
@@ -127,6 +133,16 @@ void Watch::storage_begins(const Pass& pass, const Operation& operation, TimePoi
     for (Token& token : owner.written)
       if (token.path.starts_with(kNotes)) token.firm = false;
   }
+}
+
+// The copy of a deleted agent may be all that is left of its data: another has taken the name of the volume.
+void Watch::copy_goes(const Pass& pass, TimePoint now) {
+  const auto it = store_.rows.find(pass.id);
+  if (it == store_.rows.end() || pass.loaded->desired.state != DesiredState::deleted) return;
+  if (may_go(it->second.desired, now))
+    owners_.of(pass.id).storage_removed = true;
+  else
+    say("volume-kept", "the copy is removed before its time");
 }
 
 void Watch::operation_ends(const Operation& operation) {

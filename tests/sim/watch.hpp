@@ -50,6 +50,7 @@ class Watch {
  private:
   void create_begins(const Pass& pass, const op::CreateWorkload& create);
   void storage_begins(const Pass& pass, const Operation& operation, TimePoint now);
+  void copy_goes(const Pass& pass, TimePoint now);
   void restart_begins(const Pass& pass);
   void restart_ends(const AgentId& id);
   void check_claims(const Pass& pass, const AgentStatus& status, const History& history);
