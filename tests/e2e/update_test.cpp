@@ -61,7 +61,7 @@ class UpdateTest : public testing::Test {
     request.method = method;
     request.url = "http://engine" + path;
     request.unix_socket = required_env("DOCKER_HOST").substr(7);
-    request.headers = {{"X-Registry-Auth", "e30="}, {"Content-Type", "application/x-tar"}};
+    request.headers = {{"Content-Type", "application/x-tar"}};
     request.body = std::move(body);
     const auto answer = client.send(std::move(request));
     return answer ? Answer{answer->status, {}, answer->body, {}} : Answer{0, {}, answer.error().message, {}};
@@ -74,19 +74,8 @@ class UpdateTest : public testing::Test {
     ASSERT_EQ(made.status, 201) << made.text;
     const std::string container = made.json["Id"];
     EXPECT_EQ(engine_call("PUT", "/containers/" + container + "/archive?path=%2F", box).status, 200);
-    std::string query = "/commit?container=" + container + "&repo=" + http::url_encode(repository) + "&tag=" + tag;
-    for (const auto& change : changes) query += "&changes=" + http::url_encode(change.get<std::string>());
-    const Answer committed = engine.call("POST", query, json::object());
-    ASSERT_EQ(committed.status, 201) << committed.text;
+    digest[tag] = registry.publish(engine, container, tag, changes);
     engine.call("DELETE", "/containers/" + container + "?force=1");
-    const Answer pushed = engine_call("POST", "/images/" + repository + "/push?tag=" + tag, "");
-    ASSERT_EQ(pushed.status, 200) << pushed.text;
-    const json digests = engine.call("GET", "/images/" + name + "/json").json["RepoDigests"];
-    ASSERT_FALSE(digests.empty()) << pushed.text;
-    digest[tag] = digests[0];
-    engine.call("DELETE", "/images/" + name);
-    engine.call("DELETE", "/images/" + digest[tag]);
-    ASSERT_EQ(engine.call("GET", "/images/" + digest[tag] + "/json").status, 404);
     references.push_back(name);
     references.push_back(digest[tag]);
   }

@@ -97,13 +97,15 @@ std::string Answer::header(const std::string& name) const {
   return "";
 }
 
-Answer EngineApi::call(const std::string& method, const std::string& path, const nlohmann::json& body) {
+Answer EngineApi::call(const std::string& method, const std::string& path, const nlohmann::json& body,
+                       http::Headers headers) {
   http::Request request;
   request.method = method;
   request.url = "http://engine" + path;
   request.unix_socket = required_env("DOCKER_HOST").substr(std::string{"unix://"}.size());
+  request.headers = std::move(headers);
   if (!body.is_null()) {
-    request.headers = {{"Content-Type", "application/json"}};
+    request.headers.emplace_back("Content-Type", "application/json");
     request.body = body.dump();
   }
   request.deadline = std::chrono::seconds{60};

@@ -34,7 +34,8 @@ struct Finished {
 // The engine's API, for what a test does behind Creel's back.
 class EngineApi {
  public:
-  Answer call(const std::string& method, const std::string& path, const nlohmann::json& body = nullptr);
+  Answer call(const std::string& method, const std::string& path, const nlohmann::json& body = nullptr,
+              http::Headers headers = {});
   // inspect of the agent's container; discarded JSON when there is none.
   nlohmann::json container(const std::string& agent);
   // Removes every container, volume and network that carries this controller's label.

@@ -2,20 +2,17 @@
 // on each byte as it is. Linux only (the caller's process is asked of the kernel). Tests only.
 #pragma once
 
-#include <gtest/gtest.h>
-#include <sys/socket.h>
-#include <sys/un.h>
-#include <unistd.h>
+#include <signal.h>
 
-#include <atomic>
 #include <charconv>
-#include <list>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
-#include <thread>
 #include <utility>
 #include <vector>
+
+#include "tests/support/relay.hpp"
 
 namespace creel::test {
 
@@ -29,40 +26,28 @@ class EngineAudit {
     bool changes() const { return method != "GET" && method != "HEAD"; }
   };
 
-  EngineAudit(std::string engine, std::string socket) : engine_(std::move(engine)), path_(std::move(socket)) {
-    unlink(path_.c_str());
-    listener_ = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    const sockaddr_un address = address_of(path_);
-    EXPECT_EQ(0, bind(listener_, reinterpret_cast<const sockaddr*>(&address), sizeof address)) << path_;
-    listen(listener_, 128);
-    acceptor_ = std::thread{[this] { accept_all(); }};
-  }
-  ~EngineAudit() {
-    shutdown(listener_, SHUT_RDWR);
-    acceptor_.join();
-    for (auto& connection : connections_) connection.close_both();
-    for (auto& connection : connections_) {
-      connection.up.join();
-      connection.down.join();
-      close(connection.client);
-      close(connection.engine);
-    }
-    close(listener_);
-    unlink(path_.c_str());
-  }
-  EngineAudit(const EngineAudit&) = delete;
-  EngineAudit& operator=(const EngineAudit&) = delete;
+  EngineAudit(std::string engine, std::string socket)
+      : relay_(std::move(engine), std::move(socket), [this](pid_t process) { return watch(process); }) {}
 
   // From now on calls whose path holds this are never answered; "": all are.
   void hang(std::string text) {
     const std::lock_guard lock{mutex_};
     hung_ = std::move(text);
   }
-  std::string host() const { return "unix://" + path_; }
+  std::string host() const { return "unix://" + relay_.path(); }
   // How many calls that change something were without an answer at once, at most.
   int most_changes_at_once() const {
     const std::lock_guard lock{mutex_};
     return most_;
+  }
+  // Who makes the nth call of all is killed (-9) when the engine has answered it, and does not get the answer.
+  void kill_after(std::size_t nth) {
+    const std::lock_guard lock{mutex_};
+    last_ = nth;
+  }
+  bool killed() const {
+    const std::lock_guard lock{mutex_};
+    return killed_;
   }
   // In the order in which they came.
   std::vector<Call> calls() const {
@@ -71,16 +56,6 @@ class EngineAudit {
   }
 
  private:
-  struct Connection {
-    int client = -1, engine = -1;
-    bool changing = false;  // a change was asked for and has no answer yet; under mutex_
-    std::thread up, down;
-    void close_both() const {
-      shutdown(client, SHUT_RDWR);
-      shutdown(engine, SHUT_RDWR);
-    }
-  };
-
   // Finds the heads of requests between their bodies.
   class Requests {
    public:
@@ -133,82 +108,45 @@ class EngineAudit {
     bool chunked_ = false;
   };
 
-  static sockaddr_un address_of(const std::string& path) {
-    sockaddr_un address{};
-    address.sun_family = AF_UNIX;
-    path.copy(address.sun_path, sizeof address.sun_path - 1);
-    return address;
-  }
+  // Of one connection; its two threads share it.
+  struct State {
+    Requests requests;
+    bool hung = false;
+    bool changing = false;  // a change was asked for and has no answer yet
+    bool fatal = false;     // its caller is to be killed when the answer comes
+  };
 
-  void accept_all() {
-    for (;;) {
-      const int client = accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC);
-      if (client < 0) return;
-      const int engine = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-      const sockaddr_un address = address_of(engine_);
-      if (connect(engine, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
-        close(client);
-        close(engine);
-        continue;
+  Relay::Watch watch(pid_t process) {
+    auto state = std::make_shared<State>(State{Requests{process}});
+    Relay::Watch watch;
+    watch.up = [this, state](std::string_view bytes) {
+      const std::lock_guard lock{mutex_};
+      for (Call& call : state->requests.push(bytes)) {
+        state->hung |= !hung_.empty() && call.path.find(hung_) != std::string::npos;
+        if (call.changes() && !std::exchange(state->changing, true)) most_ = std::max(most_, ++changing_);
+        calls_.push_back(std::move(call));
+        state->fatal |= calls_.size() == last_;
       }
-      ucred peer{};
-      socklen_t size = sizeof peer;
-      getsockopt(client, SOL_SOCKET, SO_PEERCRED, &peer, &size);
-      Connection& connection = connections_.emplace_back();
-      connection.client = client;
-      connection.engine = engine;
-      connection.up = std::thread{[this, &connection, client, engine, process = peer.pid] {
-        Requests requests{process};
-        bool hung = false;
-        pump(client, engine, [&](std::string_view bytes) {
-          auto found = requests.push(bytes);
-          const std::lock_guard lock{mutex_};
-          for (const Call& call : found) hung |= !hung_.empty() && call.path.find(hung_) != std::string::npos;
-          for (const Call& call : found)
-            if (call.changes() && !std::exchange(connection.changing, true)) most_ = std::max(most_, ++changing_);
-          std::move(found.begin(), found.end(), std::back_inserter(calls_));
-          return !hung;
-        });
-      }};
-      connection.down = std::thread{[this, &connection, client, engine] {
-        const auto answered = [&](std::string_view) {
-          const std::lock_guard lock{mutex_};
-          if (std::exchange(connection.changing, false)) --changing_;
-          return true;
-        };
-        pump(engine, client, answered);
-        answered({});  // or broken off
-      }};
-    }
+      return !state->hung;
+    };
+    watch.down = [this, state, process](std::string_view) {
+      const std::lock_guard lock{mutex_};
+      if (std::exchange(state->changing, false)) --changing_;
+      if (!std::exchange(state->fatal, false)) return true;
+      kill(process, SIGKILL);
+      killed_ = true;
+      return false;
+    };
+    return watch;
   }
 
-  template <typename Note>
-  static void pump(int from, int to, Note note) {
-    std::vector<char> buffer(256 * 1024);
-    for (;;) {
-      const ssize_t got = recv(from, buffer.data(), buffer.size(), 0);
-      if (got <= 0) break;
-      if (!note(std::string_view{buffer.data(), static_cast<std::size_t>(got)})) continue;
-      for (ssize_t sent = 0; sent < got;) {
-        const ssize_t more = send(to, buffer.data() + sent, static_cast<std::size_t>(got - sent), MSG_NOSIGNAL);
-        if (more <= 0) {
-          shutdown(from, SHUT_RDWR);
-          return;
-        }
-        sent += more;
-      }
-    }
-    shutdown(to, SHUT_WR);
-  }
-
-  const std::string engine_, path_;
-  int listener_ = -1;
-  std::thread acceptor_;
-  std::list<Connection> connections_;  // the acceptor's until it has ended
-  mutable std::mutex mutex_;
+  mutable std::mutex mutex_;  // guards what follows
   std::vector<Call> calls_;
-  int changing_ = 0, most_ = 0;  // under mutex_
+  int changing_ = 0, most_ = 0;
   std::string hung_;
+  std::size_t last_ = 0;
+  bool killed_ = false;
+  Relay relay_;  // last: its threads use the others
 };
 
 }  // namespace creel::test

@@ -15,7 +15,7 @@
 #include <thread>
 #include <tuple>
 
-#include "controller/http/client.hpp"
+#include "tests/support/creel_process.hpp"
 
 namespace creel::test {
 
@@ -69,6 +69,28 @@ class LocalRegistry {
           << "docker-registry does not start; it is in the list of packages";
       std::this_thread::sleep_for(std::chrono::milliseconds{20});
     }
+  }
+
+  // Makes an image of a container, with changes like a Dockerfile's, and keeps it here alone as "team/agent:<tag>".
+  // Returns its reference by digest; fails the test when that cannot be done.
+  std::string publish(EngineApi& engine, const std::string& container, const std::string& tag,
+                      const nlohmann::json& changes) {
+    const std::string repository = host_ + "/team/agent", name = repository + ":" + tag;
+    std::string query = "/commit?container=" + container + "&repo=" + http::url_encode(repository) + "&tag=" + tag;
+    for (const auto& change : changes) query += "&changes=" + http::url_encode(change.get<std::string>());
+    const Answer committed = engine.call("POST", query, nlohmann::json::object());
+    EXPECT_EQ(committed.status, 201) << committed.text;
+    const Answer pushed =
+        engine.call("POST", "/images/" + repository + "/push?tag=" + tag, nullptr, {{"X-Registry-Auth", "e30="}});
+    EXPECT_EQ(pushed.status, 200) << pushed.text;
+    const auto digests = engine.call("GET", "/images/" + name + "/json").json["RepoDigests"];
+    EXPECT_EQ(digests.size(), 1u) << pushed.text;
+    if (digests.empty()) return "";
+    const std::string digest = digests[0];
+    engine.call("DELETE", "/images/" + name);
+    engine.call("DELETE", "/images/" + digest);
+    EXPECT_EQ(engine.call("GET", "/images/" + digest + "/json").status, 404);
+    return digest;
   }
 
  private:
