@@ -70,6 +70,7 @@ if [[ -n $all ]]; then
   cmake --build --preset release
   build/release/provision_bench
   build/release/stats_bench
+  build/release/gateway_bench
   step "a million simulated histories"
   build/dev/creel_sim --histories 1000000
   step "bugs put in on purpose, which simulated histories must find"

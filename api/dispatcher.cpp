@@ -19,18 +19,6 @@ namespace {
 
 using SteadyClock = std::chrono::steady_clock;
 
-// The client's own id if it is harmless in logs and headers, else a new one.
-std::string request_id_of(std::string_view given) {
-  const auto harmless = [](char c) {
-    return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '.' || c == '_' ||
-           c == '-';
-  };
-  if (!given.empty() && given.size() <= 64 && std::all_of(given.begin(), given.end(), harmless) &&
-      secrets::redact(given) == given)
-    return std::string{given};
-  return "req_" + random_hex(8);
-}
-
 std::string joined(const std::vector<std::string>& words) {
   std::string text;
   for (const auto& word : words) text += (text.empty() ? "" : ", ") + word;
@@ -62,6 +50,22 @@ void add_lifecycle_fields(Response& response) {
 }
 
 }  // namespace
+
+std::string request_id_of(std::string_view given) {
+  const auto harmless = [](char c) {
+    return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '.' || c == '_' ||
+           c == '-';
+  };
+  if (!given.empty() && given.size() <= 64 && std::all_of(given.begin(), given.end(), harmless) &&
+      secrets::redact(given) == given)
+    return std::string{given};
+  return "req_" + random_hex(8);
+}
+
+std::string known_method(const std::string& method) {
+  static const std::set<std::string> known{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"};
+  return known.contains(method) ? method : "other";
+}
 
 struct Dispatcher::Exchange {
   Request request;
@@ -105,7 +109,7 @@ Reply Dispatcher::handle(Incoming incoming) {
   request.request_id = request_id_of(request.header("X-Request-Id"));
   const Client client = find_client(incoming.peer, request.headers, proxies_);
   request.remote_ip = client.address;
-  request.secure = client.secure;
+  request.secure = client.secure || incoming.secure;
 
   Reply reply;
   try {
@@ -208,9 +212,7 @@ void Dispatcher::finish(const Exchange& exchange, Response& response) const {
   }
 
   const auto took = std::chrono::duration_cast<std::chrono::microseconds>(SteadyClock::now() - exchange.began);
-  // Bounded label values whatever a client sends.
-  static const std::set<std::string> known{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"};
-  const std::string method = known.contains(exchange.method) ? exchange.method : "other";
+  const std::string method = known_method(exchange.method);
   const std::string route = exchange.pattern != nullptr ? exchange.pattern : "(none)";
   deps_.metrics.request_done(method, route, response.status, took);
   const auto level = response.status >= 500 ? spdlog::level::warn : spdlog::level::debug;

@@ -24,8 +24,14 @@ struct Incoming {
   std::string target;  // "/path?query"
   Headers headers;
   std::string body;
-  std::string peer;  // address of who connected
+  std::string peer;     // address of who connected
+  bool secure = false;  // over TLS of our own
 };
+
+// The client's own id if it is harmless in logs and headers, else a new one.
+std::string request_id_of(std::string_view given);
+// A method as a label of metrics: bounded, whatever clients send.
+std::string known_method(const std::string& method);
 
 class Dispatcher {
  public:

@@ -37,6 +37,7 @@ const std::vector<Route>& routes() {
       {"GET", "/api/agents/:id/stats", user, Rate::api, "Failed to fetch stats", agent_stats},
       {"GET", "/api/agents/:id/stats/history", user, Rate::api, "Failed to fetch stats history", agent_stats_history},
       {"GET", "/api/agents/:id/plan", user, Rate::api, "Failed to fetch plan", get_plan},
+      {"POST", "/api/agents/:id/ticket", user, Rate::api, "Failed to make a ticket", make_ticket},
       {"GET", "/api/agents/:id/events", user, Rate::api, "Failed to fetch events", agent_events},
       {"GET", "/api/agents/:id/verify", user, Rate::api, "Failed to fetch verification", get_verification},
       {"POST", "/api/agents/:id/verify", user, Rate::api, "Failed to verify agent", verify_agent},
@@ -62,6 +63,9 @@ const std::vector<Route>& routes() {
       {"POST", "/api/agent", user, Rate::chat, "Internal error", post_agent_action},
       {"POST", "/api/chat", user, Rate::chat, "Failed to send message", chat},
       {"GET", "/api/chat", user, Rate::chat, "Failed to fetch messages", list_chat},
+
+      {"GET", "/integrations/caddy/ask", open, Rate::none, "Internal server error", caddy_ask},
+      {"GET", "/integrations/traefik", open, Rate::none, "Internal server error", traefik},
 
       {"GET", "/healthz", open, Rate::none, "Internal server error", healthz},
       {"GET", "/readyz", open, Rate::none, "Internal server error", readyz},

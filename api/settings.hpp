@@ -31,9 +31,17 @@ struct Settings {
   std::chrono::milliseconds write_timeout{30'000};   // one answer to a slow reader
   std::chrono::milliseconds drain_timeout{10'000};   // at stop: time for requests under way
   std::chrono::milliseconds heartbeat{15'000};       // comment line in an idle event stream
-  std::size_t stream_buffer_bytes = 256 * 1024;      // for each event stream
-  std::size_t max_streams = 64;                      // followed logs at a time; each takes a thread
-  std::size_t max_event_readers = 1'000;             // streams of /api/events at a time; all on one thread
+  // Passages to agents.
+  std::string gateway_listen = "";                   // host:port; "": only agents' names lead to them
+  std::chrono::milliseconds agent_timeout{600'000};  // until an agent begins, or goes on, to answer
+  std::chrono::milliseconds agent_idle{600'000};     // a tunnel in which nobody says anything
+  std::chrono::milliseconds agent_ping{30'000};      // a client that has said nothing is asked whether it is there
+  std::chrono::milliseconds agent_check{30'000};     // a tunnel's caller is looked at again
+  std::string tls_certificate, tls_key;              // PEM files of both listeners; "": no TLS
+
+  std::size_t stream_buffer_bytes = 256 * 1024;  // for each event stream
+  std::size_t max_streams = 64;                  // followed logs at a time; each takes a thread
+  std::size_t max_event_readers = 1'000;         // streams of /api/events at a time; all on one thread
 
   // What addresses look like.
   std::string agents_domain = "agents.localhost";

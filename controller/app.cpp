@@ -13,6 +13,7 @@
 #include <thread>
 
 #include "api/dispatcher.hpp"
+#include "api/proxy/proxy.hpp"
 #include "api/server/server.hpp"
 #include "controller/channels/bridge.hpp"
 #include "controller/config/config.hpp"
@@ -162,6 +163,7 @@ class App {
   std::unique_ptr<Job> chats_job_;
   std::unique_ptr<api::AgentGateways> agent_gateways_;
   std::unique_ptr<api::Deps> deps_;
+  std::unique_ptr<api::Proxy> proxy_;
   std::unique_ptr<api::Dispatcher> dispatcher_;
   std::unique_ptr<api::Server> server_;
 };
@@ -259,6 +261,9 @@ std::optional<std::vector<stats::Target>> App::sample_targets() {
 
 Result<void> App::open_api() {
   settings_.listen = config_.listen.str();
+  settings_.gateway_listen = config_.gateway_listen.str();
+  settings_.tls_certificate = config_.tls_cert;
+  settings_.tls_key = config_.tls_key;
   settings_.pool_threads = kHandlerThreads;
   settings_.agents_domain = config_.agents_domain;
   settings_.agents_url_scheme = config_.agents_url_scheme;
@@ -330,8 +335,9 @@ Result<void> App::open_api() {
                 *chat_queue_,
                 *chats_,
                 *agent_gateways_});
+  proxy_ = std::make_unique<api::Proxy>(*deps_, proxies, runtime_.get());
   dispatcher_ = std::make_unique<api::Dispatcher>(*deps_, std::move(proxies));
-  CREEL_TRY(server_, api::Server::start(settings_, *dispatcher_, *pool_, *metrics_));
+  CREEL_TRY(server_, api::Server::start(settings_, *dispatcher_, *pool_, *metrics_, proxy_.get()));
   return {};
 }
 

@@ -14,24 +14,6 @@ bool is_hex(std::string_view text, std::size_t length) {
          std::all_of(text.begin(), text.end(), [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); });
 }
 
-// "Bearer <token>", the scheme in any case; "" when it is not that.
-std::string bearer(const Request& request) {
-  const std::string value = trimmed(request.header("Authorization"));
-  const auto blank = value.find(' ');
-  if (blank == std::string::npos || !same_ignoring_case(std::string_view{value}.substr(0, blank), "bearer")) return {};
-  return trimmed(std::string_view{value}.substr(blank));
-}
-
-Caller make_caller(const store::User& user, const Settings& settings) {
-  Caller caller;
-  caller.id = user.id;
-  caller.email = user.email;
-  caller.admin = is_admin(user, settings);
-  caller.plan = user.plan;
-  caller.subscription_status = user.subscription_status;
-  return caller;
-}
-
 // "http://a:80" -> "a"; the default port of either scheme is left out, because a proxy may speak another one inside.
 std::string host_of_origin(std::string_view origin) {
   const auto scheme = origin.find("://");
@@ -45,6 +27,23 @@ std::string without_default_port(std::string host) {
 }
 
 }  // namespace
+
+std::string bearer_of(const Request& request) {
+  const std::string value = trimmed(request.header("Authorization"));
+  const auto blank = value.find(' ');
+  if (blank == std::string::npos || !same_ignoring_case(std::string_view{value}.substr(0, blank), "bearer")) return {};
+  return trimmed(std::string_view{value}.substr(blank));
+}
+
+Caller caller_from(const store::User& user, const Settings& settings) {
+  Caller caller;
+  caller.id = user.id;
+  caller.email = user.email;
+  caller.admin = is_admin(user, settings);
+  caller.plan = user.plan;
+  caller.subscription_status = user.subscription_status;
+  return caller;
+}
 
 Secret new_session_secret() {
   Secret secret;
@@ -86,7 +85,7 @@ std::string session_cookie(const Request& request, const std::string& value, std
 Result<std::optional<Caller>> find_caller(const Request& request, store::Database& db, const Settings& settings,
                                           TimePoint now) {
   std::optional<Caller> nobody;
-  const std::string key = bearer(request);
+  const std::string key = bearer_of(request);
   if (!key.empty() || !request.header("Authorization").empty()) {
     // A header that was sent and is not a key is an error of the program that sent it: the cookie does not stand in.
     if (!key.starts_with("sk_") || !is_hex(std::string_view{key}.substr(3), 64)) return nobody;
@@ -94,7 +93,7 @@ Result<std::optional<Caller>> find_caller(const Request& request, store::Databas
     CREEL_TRY(const auto user, store::user_of_api_key(tx, sha256_hex(key), now));
     CREEL_CHECK(tx.commit());
     if (!user) return nobody;
-    return std::optional{make_caller(*user, settings)};
+    return std::optional{caller_from(*user, settings)};
   }
   const std::string session = find_cookie(request, request.secure ? kSecureCookie : kCookie);
   if (!is_hex(session, 64)) return nobody;
@@ -103,7 +102,7 @@ Result<std::optional<Caller>> find_caller(const Request& request, store::Databas
   CREEL_TRY(const auto user, store::user_of_session(tx, digest, now));
   CREEL_CHECK(tx.commit());
   if (!user) return nobody;
-  Caller caller = make_caller(*user, settings);
+  Caller caller = caller_from(*user, settings);
   caller.by_cookie = true;
   caller.session_digest = std::move(digest);
   return std::optional{std::move(caller)};

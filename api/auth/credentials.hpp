@@ -14,6 +14,7 @@
 #include "api/settings.hpp"
 #include "controller/core/clock.hpp"
 #include "controller/store/pg.hpp"
+#include "controller/store/users.hpp"
 
 namespace creel::api {
 
@@ -28,6 +29,9 @@ struct Secret {
 Secret new_session_secret();
 Secret new_api_key();
 
+// "Bearer <token>", the scheme in any case; "" when it is not that.
+std::string bearer_of(const Request& request);
+Caller caller_from(const store::User& user, const Settings& settings);
 // The value of one cookie; "" when absent.
 std::string find_cookie(const Request& request, std::string_view name);
 std::string session_cookie(const Request& request, const std::string& value, std::chrono::seconds lifetime);

@@ -24,6 +24,11 @@ Reply delete_key(const Request&, Deps&);
 // users.cpp
 Reply list_users(const Request&, Deps&);
 Reply create_user(const Request&, Deps&);
+// ticket.cpp
+Reply make_ticket(const Request&, Deps&);
+// integrations.cpp
+Reply caddy_ask(const Request&, Deps&);
+Reply traefik(const Request&, Deps&);
 // orphans.cpp
 Reply list_orphans(const Request&, Deps&);
 // billing.cpp

@@ -6,6 +6,7 @@
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/post.hpp>
+#include <boost/asio/ssl/stream_base.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/write.hpp>
@@ -14,10 +15,10 @@
 #include <boost/beast/http/read.hpp>
 #include <boost/beast/http/serializer.hpp>
 #include <boost/beast/http/write.hpp>
-#include <boost/beast/version.hpp>
-#include <ctime>
 #include <utility>
-#include <vector>
+
+#include "api/server/answers.hpp"
+#include "api/server/tls_files.hpp"
 
 // Trap of this compiler (g++ 12): an aggregate or capturing lambda written inside a co_await expression is destroyed
 // twice. Every operand below has a name of its own.
@@ -37,32 +38,6 @@ constexpr auto kToken = asio::as_tuple(asio::use_awaitable);
 // More than the largest head, so that the parser says "too large" and not the buffer.
 constexpr std::size_t kBufferBytes = 64 * 1024;
 
-const std::string& date_header(Hub& hub) {
-  const std::time_t now = std::time(nullptr);
-  if (now != hub.date_second) {
-    std::tm parts{};
-    gmtime_r(&now, &parts);
-    char text[40];
-    // "C" locale names: the program never calls setlocale().
-    hub.date.assign(text, std::strftime(text, sizeof text, "%a, %d %b %Y %H:%M:%S GMT", &parts));
-    hub.date_second = now;
-  }
-  return hub.date;
-}
-
-// A header value must not break out of its line, whatever a handler put there.
-std::string one_line(std::string value) {
-  for (char& c : value)
-    if (c == '\r' || c == '\n' || c == '\0') c = ' ';
-  return value;
-}
-
-template <class Body>
-void fill_head(http::response<Body>& message, const Headers& headers, Hub& hub) {
-  for (const auto& [name, value] : headers) message.insert(name, one_line(value));
-  message.set(http::field::date, date_header(hub));
-}
-
 Incoming incoming_of(http::request<http::string_body> message, const std::string& peer) {
   Incoming incoming;
   incoming.method = std::string{message.method_string()};
@@ -74,29 +49,19 @@ Incoming incoming_of(http::request<http::string_body> message, const std::string
   return incoming;
 }
 
-// Closing while the client still sends would reset the connection and lose our answer: what comes is read and dropped,
-// for a while and up to a size.
-asio::awaitable<void> linger(beast::tcp_stream& stream) {
-  constexpr std::size_t kMost = 16 * 1024 * 1024;
-  std::size_t dropped = 0;
-  std::vector<char> bytes(16 * 1024);
-  const auto space = asio::buffer(bytes);
-  stream.expires_after(std::chrono::seconds{2});
-  while (dropped < kMost) {
-    const Tuple got = co_await stream.async_read_some(space, kToken);
-    if (std::get<0>(got)) break;
-    dropped += std::get<1>(got);
-  }
-}
-
 }  // namespace
 
-Connection::Connection(std::shared_ptr<Hub> hub, asio::ip::tcp::socket socket)
-    : hub_(*hub), weak_hub_(hub), stream_(std::move(socket)), buffer_(kBufferBytes) {
+Connection::Connection(std::shared_ptr<Hub> hub, asio::ip::tcp::socket socket, Listener listener)
+    : hub_(*hub),
+      weak_hub_(hub),
+      listener_(listener),
+      client_(std::move(socket), hub->tls ? hub->tls->current() : nullptr),
+      buffer_(kBufferBytes),
+      ahead_(client_, buffer_) {
   error_code ignored;
-  stream_.socket().set_option(asio::ip::tcp::no_delay{true}, ignored);
-  stream_.socket().set_option(asio::socket_base::keep_alive{true}, ignored);
-  const auto endpoint = stream_.socket().remote_endpoint(ignored);
+  client_.tcp().socket().set_option(asio::ip::tcp::no_delay{true}, ignored);
+  client_.tcp().socket().set_option(asio::socket_base::keep_alive{true}, ignored);
+  const auto endpoint = client_.tcp().socket().remote_endpoint(ignored);
   peer_ = ignored ? std::string{} : endpoint.address().to_string();
   hub_.connections.insert(this);
   ++hub_.count;
@@ -116,17 +81,19 @@ void Connection::start() {
 
 void Connection::drain() {
   if (events_) events_->close();
+  if (passage_) passage_->drain();
   if (idle_) abort();
 }
 
 void Connection::abort() {
   if (events_) events_->shut();
-  stream_.close();
+  client_.tcp().close();
 }
 
 asio::awaitable<void> Connection::run(std::shared_ptr<Connection> self) {
   try {
     bool more = true;
+    if (client_.tls() != nullptr) more = co_await shake_hands();
     while (more) {
       more = co_await await_first_byte();
       if (!more) break;
@@ -136,20 +103,49 @@ asio::awaitable<void> Connection::run(std::shared_ptr<Connection> self) {
     // Out of memory, or a bug: this connection ends, the server goes on.
     spdlog::error("connection from {}: {}", peer_, error.what());
   }
-  stream_.close();
+  client_.tcp().close();
   self.reset();
+}
+
+asio::awaitable<bool> Connection::shake_hands() {
+  client_.tcp().expires_after(hub_.settings.header_timeout);
+  const auto space = buffer_.prepare(4096);
+  const Tuple got = co_await client_.tcp().async_read_some(space, kToken);
+  if (std::get<0>(got)) co_return false;
+  buffer_.commit(std::get<1>(got));
+  constexpr char kHandshake = 0x16;  // the type of TLS's first record
+  if (*static_cast<const char*>(buffer_.data().data()) != kHandshake) {
+    client_.forget_tls();
+    co_await refuse(400, "TLS_REQUIRED", "This address speaks TLS: use https:// or wss://");
+    co_return false;
+  }
+  const auto first = buffer_.data();
+  const Tuple shaken = co_await client_.tls()->async_handshake(asio::ssl::stream_base::server, first, kToken);
+  if (std::get<0>(shaken)) co_return false;
+  buffer_.consume(std::get<1>(shaken));
+  co_return buffer_.size() == 0;  // what comes after a handshake comes through it
 }
 
 asio::awaitable<bool> Connection::await_first_byte() {
   if (buffer_.size() > 0) co_return true;  // pipelined
-  buffer_.shrink_to_fit();
   idle_ = true;
   if (hub_.draining) co_return false;
   // Who connects and says nothing gets less patience than who has been a good client.
-  stream_.expires_after(first_ ? hub_.settings.header_timeout : hub_.settings.idle_timeout);
+  const auto patience = first_ ? hub_.settings.header_timeout : hub_.settings.idle_timeout;
   first_ = false;
+  if (ahead_.reading()) {
+    asio::steady_timer woken{hub_.io, patience};
+    ahead_.set_wake([&woken] { woken.cancel(); });
+    co_await woken.async_wait(kToken);
+    ahead_.set_wake(nullptr);
+    idle_ = false;
+    co_return !ahead_.reading() && !ahead_.left() && buffer_.size() > 0;
+  }
+  if (ahead_.left()) co_return false;
+  buffer_.shrink_to_fit();
+  client_.tcp().expires_after(patience);
   const auto space = buffer_.prepare(4096);
-  const Tuple got = co_await stream_.async_read_some(space, kToken);
+  const Tuple got = co_await client_.async_read_some(space, kToken);
   idle_ = false;
   if (std::get<0>(got)) co_return false;
   buffer_.commit(std::get<1>(got));
@@ -161,8 +157,8 @@ asio::awaitable<bool> Connection::serve_one() {
   Parser parser;
   parser.header_limit(static_cast<std::uint32_t>(hub_.settings.max_header_bytes));
   parser.body_limit(boost::none);  // known with the route only
-  stream_.expires_after(hub_.settings.header_timeout);
-  const Tuple head = co_await http::async_read_header(stream_, buffer_, parser, kToken);
+  client_.tcp().expires_after(hub_.settings.header_timeout);
+  const Tuple head = co_await http::async_read_header(client_, buffer_, parser, kToken);
   if (const error_code error = std::get<0>(head); error) {
     if (error == http::error::header_limit || error == http::error::buffer_overflow) {
       co_await refuse(431, "HEADERS_TOO_LARGE", "The request's head is too large");
@@ -177,12 +173,26 @@ asio::awaitable<bool> Connection::serve_one() {
     co_await refuse(400, "BAD_REQUEST", "A request must have one Host header");
     co_return false;
   }
+  if (hub_.proxy != nullptr) {
+    std::optional<Place> place =
+        hub_.proxy->find(parser.get()[http::field::host], parser.get().target(), listener_ == Listener::gateway);
+    if (place) {
+      if (!passage_) passage_ = std::make_unique<AgentPassage>(weak_hub_.lock(), client_, buffer_, ahead_);
+      const std::shared_ptr<void> alive = shared_from_this();
+      co_return co_await passage_->serve(parser, *std::move(place), peer_, client_.tls() != nullptr, alive);
+    }
+  }
+  if (listener_ == Listener::gateway) {
+    co_await refuse(404, "NOT_FOUND", "Agents are reached at /agent/<id> here; the API is at another address");
+    co_return false;
+  }
   const bool body_read = co_await read_body(parser);
   if (!body_read) co_return false;
 
   const bool keep_alive = parser.get().keep_alive();
   const bool head_only = parser.get().method() == http::verb::head;
   Incoming incoming = incoming_of(parser.release(), peer_);
+  incoming.secure = client_.tls() != nullptr;
   auto box = std::make_shared<Mailbox>();
   asio::steady_timer answered{hub_.io, asio::steady_timer::time_point::max()};
   box->wake = [&answered] { answered.cancel(); };
@@ -198,7 +208,8 @@ asio::awaitable<bool> Connection::serve_one() {
   }
   Response response = std::move(*box->response);
   box.reset();
-  const bool written = co_await write(std::move(response), version, head_only, keep_alive && !hub_.draining);
+  const bool written =
+      co_await write_answer(hub_, client_, std::move(response), version, head_only, keep_alive && !hub_.draining);
   co_return written;
 }
 
@@ -212,14 +223,11 @@ asio::awaitable<bool> Connection::read_body(Parser& parser) {
   if (parser.is_done()) co_return true;
   parser.body_limit(limit);
   if (beast::iequals(parser.get()[http::field::expect], "100-continue")) {
-    static constexpr std::string_view go_on = "HTTP/1.1 100 Continue\r\n\r\n";
-    stream_.expires_after(hub_.settings.write_timeout);
-    const auto text = asio::buffer(go_on);
-    const Tuple told = co_await asio::async_write(stream_, text, kToken);
-    if (std::get<0>(told)) co_return false;
+    const bool told = co_await tell_to_go_on(hub_, client_);
+    if (!told) co_return false;
   }
-  stream_.expires_after(hub_.settings.body_timeout);
-  const Tuple body = co_await http::async_read(stream_, buffer_, parser, kToken);
+  client_.tcp().expires_after(hub_.settings.body_timeout);
+  const Tuple body = co_await http::async_read(client_, buffer_, parser, kToken);
   const error_code error = std::get<0>(body);
   if (!error) co_return true;
   if (error == http::error::body_limit) {
@@ -263,37 +271,17 @@ void Connection::dispatch(Incoming incoming, std::shared_ptr<Mailbox> box) {
   });
 }
 
-asio::awaitable<bool> Connection::write(Response response, unsigned version, bool head_only, bool keep_alive) {
-  http::response<http::string_body> message{static_cast<http::status>(response.status), version};
-  fill_head(message, response.headers, hub_);
-  message.keep_alive(keep_alive);
-  message.body() = std::move(response.body);
-  if (response.status != 204 && response.status != 304) message.content_length(message.body().size());
-  http::response_serializer<http::string_body> serializer{message};
-  stream_.expires_after(hub_.settings.write_timeout);
-  Tuple written;
-  if (head_only || response.status == 204 || response.status == 304)
-    written = co_await http::async_write_header(stream_, serializer, kToken);
-  else
-    written = co_await http::async_write(stream_, serializer, kToken);
-  if (std::get<0>(written)) co_return false;
-  if (!keep_alive) {
-    error_code ignored;
-    stream_.socket().shutdown(asio::ip::tcp::socket::shutdown_send, ignored);
-  }
-  co_return keep_alive;
-}
-
 asio::awaitable<void> Connection::write_stream(Stream stream, unsigned version, bool head_only) {
   const bool chunked = version >= 11;
   http::response<http::empty_body> message{http::status::ok, version};
-  fill_head(message, stream.headers, hub_);
+  for (const auto& [name, value] : stream.headers) message.insert(name, one_line(value));
+  message.set(http::field::date, date_header(hub_));
   message.set("X-Accel-Buffering", "no");
   message.keep_alive(false);
   message.chunked(chunked);
   http::response_serializer<http::empty_body> serializer{message};
-  stream_.expires_after(hub_.settings.write_timeout);
-  const Tuple head = co_await http::async_write_header(stream_, serializer, kToken);
+  client_.tcp().expires_after(hub_.settings.write_timeout);
+  const Tuple head = co_await http::async_write_header(client_, serializer, kToken);
   if (std::get<0>(head) || head_only) co_return;
 
   auto events = std::make_shared<EventStream>(weak_hub_, hub_.settings.stream_buffer_bytes);
@@ -301,7 +289,7 @@ asio::awaitable<void> Connection::write_stream(Stream stream, unsigned version, 
   if (hub_.draining) events->close();
   asio::steady_timer woken{hub_.io};
   events->set_wake([&woken] { woken.cancel(); });
-  stream_.expires_never();
+  client_.tcp().expires_never();
   auto watching = watch_for_leaving(shared_from_this(), events);
   asio::co_spawn(hub_.io, std::move(watching), asio::detached);
   hub_.pool.post([start = std::move(stream.start), events] {
@@ -316,15 +304,15 @@ asio::awaitable<void> Connection::write_stream(Stream stream, unsigned version, 
   while (true) {
     const EventStream::Taken taken = events->take();
     if (!taken.text.empty()) {
-      const bool written = co_await write_piece(taken.text, chunked);
+      const bool written = co_await write_event(taken.text, chunked);
       if (!written) break;
       continue;
     }
     if (taken.last) {
       if (chunked) {
         const auto end = http::make_chunk_last();
-        stream_.expires_after(hub_.settings.write_timeout);
-        co_await asio::async_write(stream_, end, kToken);
+        client_.tcp().expires_after(hub_.settings.write_timeout);
+        co_await asio::async_write(client_, end, kToken);
       }
       break;
     }
@@ -332,7 +320,7 @@ asio::awaitable<void> Connection::write_stream(Stream stream, unsigned version, 
     const std::tuple<error_code> ended = co_await woken.async_wait(kToken);
     if (!std::get<0>(ended)) {
       static const std::string beat = ": keep-alive\n\n";
-      const bool written = co_await write_piece(beat, chunked);
+      const bool written = co_await write_event(beat, chunked);
       if (!written) break;
     }
   }
@@ -340,18 +328,10 @@ asio::awaitable<void> Connection::write_stream(Stream stream, unsigned version, 
   events->shut();
 }
 
-asio::awaitable<bool> Connection::write_piece(const std::string& text, bool chunked) {
+asio::awaitable<bool> Connection::write_event(const std::string& text, bool chunked) {
   // Only writes get a deadline: the reading beside it waits for as long as the stream lasts.
-  stream_.expires_after(hub_.settings.write_timeout);
-  Tuple written;
-  if (chunked) {
-    const auto piece = http::make_chunk(asio::buffer(text));
-    written = co_await asio::async_write(stream_, piece, kToken);
-  } else {
-    const auto piece = asio::buffer(text);
-    written = co_await asio::async_write(stream_, piece, kToken);
-  }
-  co_return !std::get<0>(written);
+  client_.tcp().expires_after(hub_.settings.write_timeout);
+  co_return co_await write_bytes(client_, text, chunked);
 }
 
 asio::awaitable<void> Connection::watch_for_leaving(std::shared_ptr<Connection> self,
@@ -361,7 +341,7 @@ asio::awaitable<void> Connection::watch_for_leaving(std::shared_ptr<Connection> 
   error_code gone;
   while (!gone && !events->closed()) {
     // On the socket itself: the stream's deadline is the writer's.
-    const Tuple got = co_await stream_.socket().async_read_some(space, kToken);
+    const Tuple got = co_await client_.tcp().socket().async_read_some(space, kToken);
     gone = std::get<0>(got);
   }
   if (gone) {
@@ -373,28 +353,18 @@ asio::awaitable<void> Connection::watch_for_leaving(std::shared_ptr<Connection> 
 
 asio::awaitable<void> Connection::refuse(int status, std::string code, std::string message) {
   Response response = Dispatcher::refuse(status, code, message);
-  co_await write(std::move(response), 11, false, false);
-  co_await linger(stream_);
+  co_await write_answer(hub_, client_, std::move(response), 11, false, false);
+  co_await linger(client_);
 }
 
 asio::awaitable<void> Connection::turn_away(Hub& hub, asio::ip::tcp::socket socket) {
   ++hub.turning_away;
-  beast::tcp_stream stream{std::move(socket)};
+  ClientStream client{std::move(socket), nullptr};
   Response response = Dispatcher::refuse(503, "TOO_MANY_CONNECTIONS", "Too many connections; try again later");
   response.headers.emplace_back("Retry-After", "2");
-  http::response<http::string_body> message{http::status::service_unavailable, 11};
-  fill_head(message, response.headers, hub);
-  message.keep_alive(false);
-  message.body() = std::move(response.body);
-  message.prepare_payload();
-  http::response_serializer<http::string_body> serializer{message};
-  stream.expires_after(std::chrono::seconds{2});
-  const Tuple written = co_await http::async_write(stream, serializer, kToken);
-  if (!std::get<0>(written)) {
-    error_code ignored;
-    stream.socket().shutdown(asio::ip::tcp::socket::shutdown_send, ignored);
-    co_await linger(stream);
-  }
+  client.tcp().expires_after(std::chrono::seconds{2});
+  co_await write_answer(hub, client, std::move(response), 11, false, false);
+  co_await linger(client);
   --hub.turning_away;
 }
 

@@ -4,13 +4,14 @@
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
-#include <boost/beast/core/tcp_stream.hpp>
 #include <boost/beast/http/parser.hpp>
 #include <boost/beast/http/string_body.hpp>
 #include <memory>
 #include <optional>
 #include <string>
 
+#include "api/server/agent_passage.hpp"
+#include "api/server/client_stream.hpp"
 #include "api/server/event_stream.hpp"
 #include "api/server/hub.hpp"
 
@@ -18,7 +19,7 @@ namespace creel::api {
 
 class Connection : public std::enable_shared_from_this<Connection> {
  public:
-  Connection(std::shared_ptr<Hub> hub, boost::asio::ip::tcp::socket socket);
+  Connection(std::shared_ptr<Hub> hub, boost::asio::ip::tcp::socket socket, Listener listener);
   ~Connection();
 
   // Starts serving; the connection keeps itself alive until it is closed.
@@ -43,14 +44,15 @@ class Connection : public std::enable_shared_from_this<Connection> {
   };
 
   boost::asio::awaitable<void> run(std::shared_ptr<Connection> self);
+  // TLS. False: there is none.
+  boost::asio::awaitable<bool> shake_hands();
   // False: nothing more comes.
   boost::asio::awaitable<bool> await_first_byte();
   // False: the connection is to be closed; what there was to say has been said.
   boost::asio::awaitable<bool> serve_one();
   boost::asio::awaitable<bool> read_body(Parser& parser);
-  boost::asio::awaitable<bool> write(Response response, unsigned version, bool head_only, bool keep_alive);
   boost::asio::awaitable<void> write_stream(Stream stream, unsigned version, bool head_only);
-  boost::asio::awaitable<bool> write_piece(const std::string& text, bool chunked);
+  boost::asio::awaitable<bool> write_event(const std::string& text, bool chunked);
   boost::asio::awaitable<void> watch_for_leaving(std::shared_ptr<Connection> self, std::shared_ptr<EventStream> events);
   boost::asio::awaitable<void> refuse(int status, std::string code, std::string message);
   void dispatch(Incoming incoming, std::shared_ptr<Mailbox> box);
@@ -58,8 +60,11 @@ class Connection : public std::enable_shared_from_this<Connection> {
   // Held weakly by those outside of the io thread. Here a plain reference: the hub holds what runs on its io_context.
   Hub& hub_;
   const std::weak_ptr<Hub> weak_hub_;
-  boost::beast::tcp_stream stream_;
+  const Listener listener_;
+  ClientStream client_;
   boost::beast::flat_buffer buffer_;
+  ReadAhead ahead_;
+  std::unique_ptr<AgentPassage> passage_;  // once it has asked for an agent
   std::string peer_;
   std::shared_ptr<EventStream> events_;
   bool idle_ = true;

@@ -18,17 +18,24 @@
 namespace creel::api {
 
 class Connection;
+class TlsFiles;
+class Proxy;
+
+enum class Listener { api, gateway };
 
 struct Hub {
-  Hub(const Settings& settings, Dispatcher& dispatcher, Pool& pool)
-      : settings(settings), dispatcher(dispatcher), pool(pool) {}
+  Hub(const Settings& settings, Dispatcher& dispatcher, Proxy* proxy, Pool& pool);
+  ~Hub();
 
   const Settings settings;
   Dispatcher& dispatcher;
+  Proxy* const proxy;  // null: there are no agents' addresses
   Pool& pool;
+  std::unique_ptr<TlsFiles> tls;  // null: none
   std::unordered_set<Connection*> connections;
-  std::atomic<std::size_t> count{0};  // of connections, for metrics
-  std::size_t turning_away = 0;       // connections that are being told that they are too many
+  std::atomic<std::size_t> count{0};    // of connections, for metrics
+  std::atomic<std::size_t> tunnels{0};  // to agents, for metrics
+  std::size_t turning_away = 0;         // connections that are being told that they are too many
   bool draining = false;
   std::function<void()> on_empty;  // the last connection is gone while draining
   std::string date;                // of the Date header, made once a second

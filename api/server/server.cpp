@@ -17,6 +17,7 @@
 
 #include "api/server/connection.hpp"
 #include "api/server/hub.hpp"
+#include "api/server/tls_files.hpp"
 
 namespace creel::api {
 namespace {
@@ -36,7 +37,7 @@ struct HostPort {
 };
 
 // "127.0.0.1:8080", "[::1]:8080", ":8080" (every address).
-Result<HostPort> parse_listen(const std::string& text) {
+Result<HostPort> parse_listen(const char* setting, const std::string& text) {
   const auto colon = text.rfind(':');
   HostPort parsed;
   if (colon != std::string::npos) {
@@ -49,50 +50,39 @@ Result<HostPort> parse_listen(const std::string& text) {
   const bool digits = !parsed.port.empty() && parsed.port.size() <= 5 &&
                       parsed.port.find_first_not_of("0123456789") == std::string::npos &&
                       std::stoi(parsed.port) < 65536;
-  if (!digits) return invalid("CREEL_LISTEN", "CREEL_LISTEN: '" + text + "' is not host:port, as in 127.0.0.1:8080");
+  if (!digits)
+    return invalid(setting, std::string{setting} + ": '" + text + "' is not host:port, as in 127.0.0.1:8080");
   return parsed;
 }
 
-Error cannot_listen(const std::string& where, const error_code& error) {
+Error cannot_listen(const char* setting, const std::string& where, const error_code& error) {
   std::string message = "cannot listen on " + where + ": ";
   if (error == asio::error::address_in_use)
-    message += "another process uses this port; stop it, or set CREEL_LISTEN to another address";
+    message += "another process uses this port; stop it, or set " + std::string{setting} + " to another address";
   else if (error == asio::error::access_denied)
-    message += "this user may not use this port; set CREEL_LISTEN to a port from 1024 on";
+    message += "this user may not use this port; set " + std::string{setting} + " to a port from 1024 on";
   else if (error == boost::system::errc::address_not_available)
-    message += "this machine has no such address; set CREEL_LISTEN to one it has";
+    message += "this machine has no such address; set " + std::string{setting} + " to one it has";
   else
-    message += error.message() + "; set CREEL_LISTEN to another address";
-  return Error{ErrorKind::unavailable, std::move(message), "CREEL_LISTEN", {}};
+    message += error.message() + "; set " + setting + " to another address";
+  return Error{ErrorKind::unavailable, std::move(message), setting, {}};
 }
 
-}  // namespace
+// An address that clients may knock at.
+struct Door {
+  Door(asio::io_context& io, Listener leads_to) : listener(leads_to), acceptor(io) {}
 
-struct Server::Impl {
-  Impl(const Settings& settings, Dispatcher& dispatcher, Pool& pool)
-      : hub(std::make_shared<Hub>(settings, dispatcher, pool)), acceptor(hub->io), work(hub->io.get_executor()) {}
-
-  std::shared_ptr<Hub> hub;
-  tcp::acceptor acceptor;
-  asio::executor_work_guard<asio::io_context::executor_type> work;
-  std::thread thread;
-  std::string address;
-  std::mutex mutex;
-  std::condition_variable emptied;
-  bool empty = false;
-  bool stopped = false;
-
-  Result<void> listen(const std::string& text) {
-    CREEL_TRY(const HostPort where, parse_listen(text));
+  Result<void> open(const char* setting, const std::string& text) {
+    CREEL_TRY(const HostPort where, parse_listen(setting, text));
     error_code error;
-    tcp::resolver resolver{hub->io};
+    tcp::resolver resolver{acceptor.get_executor()};
     const auto found =
         resolver.resolve(where.host, where.port, tcp::resolver::passive | tcp::resolver::numeric_service, error);
     if (error || found.empty())
       return Error{ErrorKind::unavailable,
-                   "cannot listen on " + text + ": the name '" + where.host +
-                       "' is not known; set CREEL_LISTEN to an address of this machine",
-                   "CREEL_LISTEN",
+                   "cannot listen on " + text + ": the name '" + where.host + "' is not known; set " + setting +
+                       " to an address of this machine",
+                   setting,
                    {}};
     const tcp::endpoint endpoint = *found.begin();
     acceptor.open(endpoint.protocol(), error);
@@ -100,20 +90,57 @@ struct Server::Impl {
     if (!error) acceptor.set_option(tcp::acceptor::reuse_address{true}, error);
     if (!error) acceptor.bind(endpoint, error);
     if (!error) acceptor.listen(tcp::acceptor::max_listen_connections, error);
-    if (error) return cannot_listen(text, error);
+    if (error) return cannot_listen(setting, text, error);
     const auto local = acceptor.local_endpoint(error);
     const std::string host = local.address().to_string();
     address = (local.address().is_v6() ? "[" + host + "]" : host) + ":" + std::to_string(local.port());
     return {};
   }
 
-  asio::awaitable<void> accept() {
+  const Listener listener;
+  tcp::acceptor acceptor;
+  std::string address;
+};
+
+}  // namespace
+
+Hub::Hub(const Settings& settings, Dispatcher& dispatcher, Proxy* proxy, Pool& pool)
+    : settings(settings), dispatcher(dispatcher), proxy(proxy), pool(pool) {}
+Hub::~Hub() = default;
+
+struct Server::Impl {
+  Impl(const Settings& settings, Dispatcher& dispatcher, Proxy* proxy, Pool& pool)
+      : hub(std::make_shared<Hub>(settings, dispatcher, proxy, pool)),
+        api(hub->io, Listener::api),
+        gateway(hub->io, Listener::gateway),
+        work(hub->io.get_executor()) {}
+
+  std::shared_ptr<Hub> hub;
+  Door api, gateway;
+  asio::executor_work_guard<asio::io_context::executor_type> work;
+  std::thread thread;
+  std::mutex mutex;
+  std::condition_variable emptied;
+  bool empty = false;
+  bool stopped = false;
+
+  Result<void> open() {
+    const Settings& settings = hub->settings;
+    if (!settings.tls_certificate.empty()) {
+      CREEL_TRY(hub->tls, TlsFiles::open(settings.tls_certificate, settings.tls_key));
+    }
+    CREEL_CHECK(api.open("CREEL_LISTEN", settings.listen));
+    if (!settings.gateway_listen.empty()) CREEL_CHECK(gateway.open("CREEL_GATEWAY_LISTEN", settings.gateway_listen));
+    return {};
+  }
+
+  asio::awaitable<void> accept(Door& door) {
     asio::steady_timer pause{hub->io};
     while (true) {
       tcp::socket socket{hub->io};
-      const std::tuple<error_code> accepted = co_await acceptor.async_accept(socket, kToken);
+      const std::tuple<error_code> accepted = co_await door.acceptor.async_accept(socket, kToken);
       const error_code error = std::get<0>(accepted);
-      if (error == asio::error::operation_aborted || !acceptor.is_open()) co_return;
+      if (error == asio::error::operation_aborted || !door.acceptor.is_open()) co_return;
       if (error) {
         // Mostly: no file descriptors left. Connections that end give some back.
         spdlog::warn("cannot accept a connection: {}", error.message());
@@ -128,14 +155,17 @@ struct Server::Impl {
         }
         continue;
       }
-      const auto connection = std::make_shared<Connection>(hub, std::move(socket));
+      const auto connection = std::make_shared<Connection>(hub, std::move(socket), door.listener);
       connection->start();
     }
   }
 
   void run() {
-    auto accepting = accept();
-    asio::co_spawn(hub->io, std::move(accepting), asio::detached);
+    for (Door* door : {&api, &gateway}) {
+      if (!door->acceptor.is_open()) continue;
+      auto accepting = accept(*door);
+      asio::co_spawn(hub->io, std::move(accepting), asio::detached);
+    }
     thread = std::thread([this] {
       while (true) {
         try {
@@ -151,7 +181,8 @@ struct Server::Impl {
 
   void drain() {
     error_code ignored;
-    acceptor.close(ignored);
+    api.acceptor.close(ignored);
+    gateway.acceptor.close(ignored);
     hub->draining = true;
     hub->on_empty = [this] {
       const std::lock_guard lock{mutex};
@@ -175,9 +206,14 @@ Server::Server(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Server::~Server() { stop(); }
 
 Result<std::unique_ptr<Server>> Server::start(const Settings& settings, Dispatcher& dispatcher, Pool& pool,
-                                              Metrics& metrics) {
-  auto impl = std::make_unique<Impl>(settings, dispatcher, pool);
-  CREEL_CHECK(impl->listen(settings.listen));
+                                              Metrics& metrics, Proxy* proxy) {
+  auto impl = std::make_unique<Impl>(settings, dispatcher, proxy, pool);
+  CREEL_CHECK(impl->open());
+  metrics.watch(Metrics::Kind::gauge, "creel_gateway_tunnels", "Open tunnels to agents, such as WebSockets.", {},
+                [weak = std::weak_ptr{impl->hub}] {
+                  const auto hub = weak.lock();
+                  return hub ? static_cast<double>(hub->tunnels.load()) : 0.0;
+                });
   metrics.watch(Metrics::Kind::gauge, "creel_http_connections", "Open client connections.", {},
                 [weak = std::weak_ptr{impl->hub}] {
                   const auto hub = weak.lock();
@@ -187,7 +223,8 @@ Result<std::unique_ptr<Server>> Server::start(const Settings& settings, Dispatch
   return std::unique_ptr<Server>{new Server(std::move(impl))};
 }
 
-std::string Server::address() const { return impl_->address; }
+std::string Server::address() const { return impl_->api.address; }
+std::string Server::gateway_address() const { return impl_->gateway.address; }
 
 void Server::stop() {
   {

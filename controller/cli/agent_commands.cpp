@@ -191,6 +191,15 @@ Result<void> rotate_token(Client client, const std::string& id) {
   return {};
 }
 
+Result<void> open_agent(Client client, const std::string& id) {
+  CREEL_TRY(const Json answer, client.api.call("POST", agent_path(id) + "/ticket", nullptr, kReadDeadline));
+  if (client.json)
+    print_json(client.io, answer);
+  else
+    client.io.out << shown(answer, "gatewayUrl") << "\n";
+  return {};
+}
+
 Result<void> list_agents(Client client) {
   Json agents = Json::array();
   std::string cursor;

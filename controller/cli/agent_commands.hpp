@@ -34,6 +34,8 @@ Result<void> provision(Client client, const ProvisionOptions& options, const con
 Result<void> set_credential(Client client, const std::string& id, const std::string& key, const std::string& source,
                             const config::Environment& environment);
 // Prints the new token, alone.
+// An address that opens the agent's own pages, for a minute.
+Result<void> open_agent(Client client, const std::string& id);
 Result<void> rotate_token(Client client, const std::string& id);
 Result<void> list_agents(Client client);
 Result<void> show_agent(Client client, const std::string& id);

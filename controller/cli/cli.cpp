@@ -224,7 +224,7 @@ class Commands {
     CLI::App& agents =
         *app_.add_subcommand("agents",
                              "agents: list, show, start, stop, restart, update, repair, reset-memory, "
-                             "set-credential, rotate-token, logs, messages, sessions, stats, plan, delete");
+                             "set-credential, rotate-token, open, logs, messages, sessions, stats, plan, delete");
     agents.require_subcommand(1);
     client_command(agents, "list", "list agents", list_agents);
     add_id(client_command(agents, "show", "show one", [this](Client client) { return show_agent(client, line_.id); }));
@@ -257,6 +257,8 @@ class Commands {
     which->add_option("--from", line_.from, "a file, - for standard input, or env:NAME")->type_name("SOURCE");
     which->add_flag("--remove", line_.remove, "take it away");
     which->require_option(1);
+    add_id(client_command(agents, "open", "print an address that opens its own pages in a browser, for a minute",
+                          [this](Client client) { return open_agent(client, line_.id); }));
     add_id(client_command(agents, "rotate-token", "give its gateway a new token; prints it, alone",
                           [this](Client client) { return rotate_token(client, line_.id); }));
     CLI::App* logs = client_command(agents, "logs", "what it printed", [this](Client client) {

@@ -302,10 +302,25 @@ Result<std::string> unset(const Context&) { return std::string{}; }
 
 const Entry kEntries[] = {
     {"CREEL_LISTEN", FALLBACK("127.0.0.1:8080"), SET(listen, parse_host_port(value)), "address of the REST API"},
+    {"CREEL_TLS_CERT", NO_FALLBACK, SET(tls_cert, parse_path(value)),
+     "certificate of both addresses in PEM, with those it was issued by; not set: no TLS. A renewed one is noticed"},
+    {"CREEL_TLS_KEY", "",
+     [](const Context& context) -> Result<std::string> {
+       if (!context.config.tls_cert.empty()) return Error{ErrorKind::invalid, "CREEL_TLS_CERT is set, so this must be, too"};
+       return std::string{};
+     },
+     [](Config& config, const std::string& value) -> Result<void> {
+       if (config.tls_cert.empty()) return wrong("this needs CREEL_TLS_CERT");
+       CREEL_TRY(config.tls_key, parse_path(value));
+       return {};
+     },
+     "its key in PEM"},
     {"CREEL_GATEWAY_LISTEN", FALLBACK("127.0.0.1:10000"), SET(gateway_listen, parse_host_port(value)),
      "address of the proxy to the agents' gateways"},
-    {"CREEL_GATEWAY_URL", "ws://<CREEL_GATEWAY_LISTEN>",
-     [](const Context& context) -> Result<std::string> { return "ws://" + reachable(context.config.gateway_listen); },
+    {"CREEL_GATEWAY_URL", "ws://<CREEL_GATEWAY_LISTEN>; wss:// with CREEL_TLS_CERT",
+     [](const Context& context) -> Result<std::string> {
+       return (context.config.tls_cert.empty() ? "ws://" : "wss://") + reachable(context.config.gateway_listen);
+     },
      SET(gateway_url, parse_url(value, {"ws", "wss"})), "what clients are told to reach agents at"},
     {"DATABASE_URL", NO_FALLBACK, SET_TEXT(database_url),
      "PostgreSQL; not set: a private cluster in the state folder. A password belongs into the environment, not the "
@@ -478,8 +493,10 @@ const Entry kEntries[] = {
      "Ethereum node for verifications", true},
     {"BASE_RPC_URL", NO_FALLBACK, SET(base_rpc_url, parse_url(value, {"https", "http"})), "Base node for verifications",
      true},
-    {"CREEL_URL", "http://<CREEL_LISTEN>",
-     [](const Context& context) -> Result<std::string> { return "http://" + reachable(context.config.listen); },
+    {"CREEL_URL", "http://<CREEL_LISTEN>; https:// with CREEL_TLS_CERT",
+     [](const Context& context) -> Result<std::string> {
+       return (context.config.tls_cert.empty() ? "http://" : "https://") + reachable(context.config.listen);
+     },
      SET(url, parse_url(value, {"http", "https"})), "the API that client commands call"},
     {"CREEL_API_KEY", NO_FALLBACK, SET_TEXT(api_key), "the key they call it with", true},
     {"CREEL_EAS_CHAIN", FALLBACK("ethereum"),

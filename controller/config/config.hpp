@@ -36,6 +36,8 @@ enum class LogLevel { debug, info, warn, error };
 struct Config {
   // Process
   HostPort listen;           // CREEL_LISTEN: the REST API
+  std::string tls_cert;      // CREEL_TLS_CERT: PEM file, "" = no TLS
+  std::string tls_key;       // CREEL_TLS_KEY: PEM file; set if and only if the other is
   HostPort gateway_listen;   // CREEL_GATEWAY_LISTEN: agents' own gateways, proxied
   std::string gateway_url;   // CREEL_GATEWAY_URL: what clients are told, "ws://host:port"; without a trailing slash
   std::string database_url;  // DATABASE_URL: "" = the embedded cluster

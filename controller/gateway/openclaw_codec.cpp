@@ -23,10 +23,26 @@ const std::vector<std::string> kScopes = {"operator.admin", "operator.read", "op
 
 std::string dump(const Json& json) { return json.dump(-1, ' ', false, Json::error_handler_t::replace); }
 
-std::string joined_scopes() {
-  std::string joined;
-  for (const auto& scope : kScopes) joined += (joined.empty() ? "" : ",") + scope;
-  return joined;
+// Puts the token into the parameters of a connect, and the signature of the device over what they say of the client.
+void sign_in(Json& params, const std::string& token, const secrets::DeviceKey* device, const std::string& nonce,
+             TimePoint now) {
+  params["auth"] = Json{{"token", token}};
+  params.erase("device");
+  if (device == nullptr) return;
+  Json& client = params["client"];
+  client["platform"] = kPlatform;
+  client.erase("deviceFamily");
+  std::string scopes;
+  for (const auto& scope : params["scopes"]) scopes += (scopes.empty() ? "" : ",") + text(scope);
+  const auto signed_at = now.time_since_epoch().count();
+  const std::string signed_text = "v3|" + device->id() + "|" + text(member(client, "id")) + "|" +
+                                  text(member(client, "mode")) + "|" + kRole + "|" + scopes + "|" +
+                                  std::to_string(signed_at) + "|" + token + "|" + nonce + "|" + kPlatform + "|";
+  params["device"] = Json{{"id", device->id()},
+                          {"publicKey", device->public_key()},
+                          {"signature", device->sign(signed_text)},
+                          {"signedAt", signed_at},
+                          {"nonce", nonce}};
 }
 
 std::string lower(std::string text) {
@@ -119,23 +135,54 @@ bool is_silence(const std::string& said) { return said == "HEARTBEAT_OK" || said
 
 std::string connect_frame(std::string_view id, const std::string& token, const secrets::DeviceKey& device,
                           const std::string& nonce, TimePoint now) {
-  const auto signed_at = now.time_since_epoch().count();
-  const std::string text = "v3|" + device.id() + "|" + kClient + "|" + kMode + "|" + kRole + "|" + joined_scopes() +
-                           "|" + std::to_string(signed_at) + "|" + token + "|" + nonce + "|" + kPlatform + "|";
-  const Json params{{"minProtocol", kOldestProtocol},
-                    {"maxProtocol", kNewestProtocol},
-                    {"client", {{"id", kClient}, {"version", "1.0.0"}, {"platform", kPlatform}, {"mode", kMode}}},
-                    {"role", kRole},
-                    {"scopes", kScopes},
-                    {"caps", Json::array()},
-                    {"auth", {{"token", token}}},
-                    {"device",
-                     {{"id", device.id()},
-                      {"publicKey", device.public_key()},
-                      {"signature", device.sign(text)},
-                      {"signedAt", signed_at},
-                      {"nonce", nonce}}}};
+  Json params{{"minProtocol", kOldestProtocol},
+              {"maxProtocol", kNewestProtocol},
+              {"client", {{"id", kClient}, {"version", "1.0.0"}, {"mode", kMode}}},
+              {"role", kRole},
+              {"scopes", kScopes},
+              {"caps", Json::array()}};
+  sign_in(params, token, &device, nonce, now);
   return request_frame(id, "connect", params);
+}
+
+std::string challenge_nonce(std::string_view frame) {
+  const Json json = Json::parse(frame, nullptr, /*allow_exceptions=*/false);
+  if (text(member(json, "event")) != "connect.challenge") return {};
+  return text(member(member(json, "payload"), "nonce"));
+}
+
+std::optional<std::string> operator_connect_id(std::string_view frame) {
+  const Json json = Json::parse(frame, nullptr, /*allow_exceptions=*/false);
+  if (text(member(json, "method")) != "connect" || !member(json, "params").is_object()) return std::nullopt;
+  const std::string role = text(member(member(json, "params"), "role"));
+  if (!role.empty() && role != kRole) return std::nullopt;  // a node is paired by itself
+  return text(member(json, "id"));
+}
+
+std::string connect_as_device(std::string_view frame, const std::string& token, const std::string& device_seed,
+                              const std::string& nonce, TimePoint now) {
+  Json json = Json::parse(frame, nullptr, /*allow_exceptions=*/false);
+  const auto device = secrets::DeviceKey::from_seed(device_seed);
+  Json& params = json["params"];
+  Json scopes = Json::array();
+  for (const auto& scope : kScopes) {
+    const Json& asked = member(params, "scopes");
+    if (!asked.is_array() || std::find(asked.begin(), asked.end(), scope) != asked.end()) scopes.push_back(scope);
+  }
+  params["scopes"] = std::move(scopes);
+  params["role"] = kRole;
+  if (!params.contains("client") || !params["client"].is_object()) params["client"] = Json::object();
+  sign_in(params, token, device ? &*device : nullptr, nonce, now);
+  return dump(json);
+}
+
+std::optional<std::string> answer_without_token(std::string_view frame, const std::string& id) {
+  Json json = Json::parse(frame, nullptr, /*allow_exceptions=*/false);
+  if (id.empty() || text(member(json, "type")) != "res" || text(member(json, "id")) != id) return std::nullopt;
+  if (const auto payload = json.find("payload"); payload != json.end() && payload->is_object())
+    if (const auto auth = payload->find("auth"); auth != payload->end() && auth->is_object())
+      for (const char* secret : {"deviceToken", "deviceTokens"}) auth->erase(secret);
+  return dump(json);
 }
 
 std::string request_frame(std::string_view id, std::string_view method, const Json& params) {

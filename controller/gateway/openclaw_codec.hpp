@@ -25,6 +25,15 @@ inline constexpr int kNewestProtocol = 4;
 // The first request of a connection, signed for the nonce of the gateway's challenge.
 std::string connect_frame(std::string_view id, const std::string& token, const secrets::DeviceKey& device,
                           const std::string& nonce, TimePoint now);
+// What stands between another's client and the gateway needs of that client's first exchange: the nonce of a challenge
+// ("" = it is none); the id of a request to connect as an operator (nullopt: it is none); the same request, signed by
+// our device (with the token alone if there is no device), for those of our rights that it asks for; and the gateway's
+// answer to the request of that id without the tokens it gives to the device (nullopt: it is not that answer).
+std::string challenge_nonce(std::string_view frame);
+std::optional<std::string> operator_connect_id(std::string_view frame);
+std::string connect_as_device(std::string_view frame, const std::string& token, const std::string& device_seed,
+                              const std::string& nonce, TimePoint now);
+std::optional<std::string> answer_without_token(std::string_view frame, const std::string& id);
 std::string request_frame(std::string_view id, std::string_view method, const nlohmann::json& params);
 // What {"error":{…}} means to a caller; `token` is struck out of what the gateway says.
 Error openclaw_error(const nlohmann::json& error, const std::string& token, const AgentId& agent);

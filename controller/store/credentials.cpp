@@ -1,6 +1,7 @@
 #include "controller/store/credentials.hpp"
 
 #include "controller/store/cursor.hpp"
+#include "controller/store/tickets.hpp"
 #include "controller/store/user_row.hpp"
 
 namespace creel::store {
@@ -40,7 +41,7 @@ Result<void> delete_session(Tx& tx, std::string_view digest) {
 
 Result<void> delete_sessions_of(Tx& tx, const UserId& user) {
   CREEL_TRY([[maybe_unused]] const auto rows, tx.exec("DELETE FROM sessions WHERE user_id = $1", {user}));
-  return {};
+  return delete_tickets_of(tx, user);
 }
 
 Result<void> create_api_key(Tx& tx, const ApiKey& key, std::string_view digest) {

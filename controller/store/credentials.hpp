@@ -23,6 +23,7 @@ Result<void> create_session(Tx& tx, const UserId& user, std::string_view digest,
 // nullopt: unknown or expired.
 Result<std::optional<User>> user_of_session(Tx& tx, std::string_view digest, TimePoint now);
 Result<void> delete_session(Tx& tx, std::string_view digest);
+// The tickets too.
 Result<void> delete_sessions_of(Tx& tx, const UserId& user);
 
 struct ApiKey {

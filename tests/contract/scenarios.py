@@ -401,6 +401,16 @@ class Scenarios:
         self._said()
         return self.good(operation, limit=1)
 
+    def caddyAsk_200(self, operation):
+        return Ask(ANONYMOUS, f"{operation.path}?domain={self.world.agents['owner']}.agents.localhost")
+
+    def _passed_on(self, operation):
+        ask = self.good(operation)
+        ask.headers = {"X-Forwarded-For": "203.0.113.7"}
+        return ask
+
+    caddyAsk_403 = traefik_403 = _passed_on
+
     # a template that is not installed any more: the row says so, as after an upgrade
     def _no_template(self, operation):
         agent = self.new_agent()

@@ -4,8 +4,9 @@
 // must find that.
 //
 // Not searched, because showing a secret is what they are for: the answer to the creation of an API key, the session's
-// cookie, GET and rotation of the gateway's token, GET and PUT of the owner's own configuration, the fields streamKey
-// and verifyToken, the agent's volume, and the agent's own output as the engine keeps it.
+// cookie, a ticket's and its cookie, GET and rotation of the gateway's token, GET and PUT of the owner's own
+// configuration, the fields streamKey and verifyToken, the agent's volume, and the agent's own output as the engine
+// keeps it.
 #include <gtest/gtest.h>
 #include <unistd.h>
 
@@ -235,6 +236,43 @@ class Secrets : public testing::Test {
     }
   }
 
+  // The agent's own address: with a ticket, with the cookie that a browser gets for it, with the gateway's token, and
+  // with what is none of these.
+  void come_by_the_agents_own_address() {
+    const Answer made = call("POST", "/api/agents/" + agent + "/ticket", key, nullptr, {}, true);
+    ASSERT_EQ(made.status, 201) << made.text;
+    const std::string ticket = made.json["ticket"], gateway = made.json["gatewayUrl"];
+    const std::string base = gateway.substr(0, gateway.find('?'));
+    scan.plant("ticket", ticket);
+    const auto ask = [&](const std::string& query, http::Headers headers) {
+      http::Request request;
+      request.url = base + query;
+      request.headers = std::move(headers);
+      request.headers.emplace_back("X-Request-Id", "visible-request");
+      request.deadline = std::chrono::seconds{60};
+      const auto got = client.send(std::move(request));
+      EXPECT_TRUE(got) << got.error().message;
+      Answer answer{got->status, got->headers, got->body, json::parse(got->body, nullptr, false)};
+      look_at("the agent's own address", answer);
+      return answer;
+    };
+    const Answer in = ask("?token=" + ticket, {{"Accept", "text/html"}});
+    EXPECT_EQ(in.status, 303) << in.text;
+    const std::string cookie = in.header("set-cookie");
+    const auto begin = cookie.find('=') + 1;
+    const std::string kept = cookie.substr(begin, cookie.find(';') - begin);
+    ASSERT_GE(kept.size(), 32u) << cookie;
+    scan.plant("cookie of the agent's own address", kept);
+    const std::string pair = cookie.substr(0, cookie.find(';'));
+    EXPECT_NE(ask("", {{"Cookie", pair}, {"Sec-Fetch-Site", "same-origin"}}).status, 401);
+    const Answer token = call("GET", "/api/instance/" + agent + "/token", key, nullptr, {}, true);
+    const std::string bearer = "Bearer " + token.json["token"].get<std::string>();
+    EXPECT_NE(ask("v1/models?token=" + ticket, {{"Authorization", bearer}}).status, 401);
+    EXPECT_EQ(ask("?token=" + marked("wrong ticket"), {{"Accept", "text/html"}}).status, 401);
+    EXPECT_EQ(ask("", {{"Authorization", "Bearer " + marked("wrong key at the agent's own address")}}).status, 401);
+    EXPECT_EQ(ask("", {{"Cookie", pair + marked("wrong cookie at the agent's own address")}}).status, 401);
+  }
+
   // A secret where none belongs: in the wrong field, in JSON that ends too early, in a query, a path, a header.
   void give_bad_input() {
     const std::string wrong = marked("in the wrong field", "\"q/"), broken = marked("in broken JSON", "'"),
@@ -422,6 +460,7 @@ TEST_F(Secrets, AreFoundNowhereButWhereTheyBelong) {
 
   // Life: talk, a new token, stop and start, a new container, a controller that dies.
   call("POST", "/api/chat", key, {{"message", "visible-message"}, {"agentId", agent}});
+  ASSERT_NO_FATAL_FAILURE(come_by_the_agents_own_address());
   call("POST", "/api/instance/" + agent + "/token/rotate", key, nullptr, {}, true);
   call("POST", "/api/instance/" + agent + "/stop", key);
   call("POST", "/api/instance/" + agent + "/start", key);

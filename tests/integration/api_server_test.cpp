@@ -1,10 +1,5 @@
 // The server on real sockets: connections, limits, deadlines, event streams, stopping.
-#include <arpa/inet.h>
 #include <gmock/gmock.h>
-#include <netinet/in.h>
-#include <poll.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include <thread>
 
@@ -12,6 +7,7 @@
 #include "api/routes.hpp"
 #include "api/server/server.hpp"
 #include "tests/integration/api_fixture.hpp"
+#include "tests/support/raw_client.hpp"
 
 namespace creel::test {
 namespace {
@@ -20,83 +16,6 @@ using std::chrono::milliseconds;
 using testing::HasSubstr;
 using testing::Not;
 using testing::StartsWith;
-
-// A client that says exactly what it is told to.
-class Client {
- public:
-  explicit Client(const std::string& address) {
-    const auto colon = address.rfind(':');
-    sockaddr_in where{};
-    where.sin_family = AF_INET;
-    where.sin_port = htons(static_cast<std::uint16_t>(std::stoi(address.substr(colon + 1))));
-    inet_pton(AF_INET, address.substr(0, colon).c_str(), &where.sin_addr);
-    fd_ = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    connected_ = connect(fd_, reinterpret_cast<const sockaddr*>(&where), sizeof where) == 0;
-  }
-  ~Client() { leave(); }
-  Client(const Client&) = delete;
-  Client& operator=(const Client&) = delete;
-
-  bool connected() const { return connected_; }
-  void leave() {
-    if (fd_ >= 0) close(fd_);
-    fd_ = -1;
-  }
-  void small_window() {
-    const int bytes = 4096;
-    setsockopt(fd_, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof bytes);
-  }
-  // False when the other side does not take it any more.
-  bool say(std::string_view text) {
-    while (!text.empty()) {
-      const auto sent = ::send(fd_, text.data(), text.size(), MSG_NOSIGNAL);
-      if (sent <= 0) return false;
-      text.remove_prefix(static_cast<std::size_t>(sent));
-    }
-    return true;
-  }
-  // What comes until `enough` holds, the connection ends, or nothing came for so long.
-  std::string hear(const std::function<bool(const std::string&)>& enough, milliseconds longest = milliseconds{20'000}) {
-    const auto end = std::chrono::steady_clock::now() + longest;
-    while (!enough(heard_)) {
-      const auto left = std::chrono::duration_cast<milliseconds>(end - std::chrono::steady_clock::now());
-      pollfd waiting{fd_, POLLIN, 0};
-      if (left.count() <= 0 || poll(&waiting, 1, static_cast<int>(left.count())) <= 0) break;
-      char bytes[4096];
-      const auto got = recv(fd_, bytes, sizeof bytes, 0);
-      if (got <= 0) {
-        ended_ = true;
-        break;
-      }
-      heard_.append(bytes, static_cast<std::size_t>(got));
-    }
-    return heard_;
-  }
-  std::string hear_to_the_end() {
-    return hear([](const std::string&) { return false; });
-  }
-  bool ended() const { return ended_; }
-  // One whole answer with Content-Length, taken from what was heard.
-  std::string answer() {
-    std::size_t size = 0;
-    hear([&](const std::string& text) {
-      const auto head = text.find("\r\n\r\n");
-      if (head == std::string::npos) return false;
-      const auto at = text.find("Content-Length: ");
-      size = head + 4 + (at < head ? std::stoul(text.substr(at + 16)) : 0);
-      return text.size() >= size;
-    });
-    std::string whole = heard_.substr(0, size);
-    heard_.erase(0, size);
-    return whole;
-  }
-
- private:
-  int fd_ = -1;
-  bool connected_ = false;
-  bool ended_ = false;
-  std::string heard_;
-};
 
 std::string get(const std::string& target, const std::string& more = "") {
   return "GET " + target + " HTTP/1.1\r\nHost: creel\r\n" + more + "\r\n";
@@ -194,7 +113,7 @@ class ApiServer : public ApiTest {
 
 TEST_F(ApiServer, AnswersOneRequestAfterTheOtherOnOneConnection) {
   serve();
-  Client client{address()};
+  RawClient client{address()};
   for (int i = 0; i < 3; ++i) {
     client.say(get("/echo"));
     const std::string answer = client.answer();
@@ -207,7 +126,7 @@ TEST_F(ApiServer, AnswersOneRequestAfterTheOtherOnOneConnection) {
 
 TEST_F(ApiServer, AnswersPipelinedRequestsInTheirOrder) {
   serve();
-  Client client{address()};
+  RawClient client{address()};
   client.say(get("/echo?1") + "POST /echo HTTP/1.1\r\nHost: c\r\nContent-Length: 5\r\n\r\nhello" + get("/nowhere") +
              get("/healthz", "Connection: close\r\n"));
   EXPECT_THAT(client.answer(), HasSubstr("\"body\":0"));
@@ -220,7 +139,7 @@ TEST_F(ApiServer, AnswersPipelinedRequestsInTheirOrder) {
 
 TEST_F(ApiServer, LeavesTheBodyOfAHeadOut) {
   serve();
-  Client client{address()};
+  RawClient client{address()};
   client.say("HEAD /echo HTTP/1.1\r\nHost: c\r\n\r\n" + get("/healthz", "Connection: close\r\n"));
   const std::string text = client.hear_to_the_end();
   EXPECT_THAT(text, StartsWith("HTTP/1.1 200 OK\r\n"));
@@ -231,7 +150,7 @@ TEST_F(ApiServer, LeavesTheBodyOfAHeadOut) {
 
 TEST_F(ApiServer, SpeaksToOldClients) {
   serve();
-  Client client{address()};
+  RawClient client{address()};
   client.say("GET /healthz HTTP/1.0\r\n\r\n");
   EXPECT_THAT(client.hear_to_the_end(), HasSubstr("\"live\""));
   EXPECT_TRUE(client.ended());
@@ -239,7 +158,7 @@ TEST_F(ApiServer, SpeaksToOldClients) {
 
 TEST_F(ApiServer, ReadsChunkedBodiesAndAsksForThoseThatWait) {
   serve();
-  Client client{address()};
+  RawClient client{address()};
   client.say("POST /echo HTTP/1.1\r\nHost: c\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n");
   EXPECT_THAT(client.answer(), HasSubstr("\"body\":5"));
   client.say("POST /echo HTTP/1.1\r\nHost: c\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n");
@@ -251,20 +170,20 @@ TEST_F(ApiServer, ReadsChunkedBodiesAndAsksForThoseThatWait) {
 TEST_F(ApiServer, RefusesABodyThatIsTooLarge) {
   serve();
   {
-    Client client{address()};
+    RawClient client{address()};
     client.say("POST /small HTTP/1.1\r\nHost: c\r\nContent-Length: 101\r\n\r\n");
     const std::string answer = client.answer();
     EXPECT_THAT(answer, StartsWith("HTTP/1.1 413 "));
     EXPECT_THAT(answer, HasSubstr("\"code\":\"BODY_TOO_LARGE\""));
   }
   {
-    Client client{address()};
+    RawClient client{address()};
     client.say("POST /small HTTP/1.1\r\nHost: c\r\nContent-Length: 100\r\n\r\n" + std::string(100, 'x'));
     EXPECT_THAT(client.answer(), StartsWith("HTTP/1.1 200 "));
   }
   {
     // It says nothing of its size and goes on sending: it still gets to read why.
-    Client client{address()};
+    RawClient client{address()};
     client.say("POST /echo HTTP/1.1\r\nHost: c\r\nTransfer-Encoding: chunked\r\n\r\n");
     const std::string piece = "10000\r\n" + std::string(0x10000, 'x') + "\r\n";
     for (int i = 0; i < 40; ++i)
@@ -283,7 +202,7 @@ TEST_F(ApiServer, AnswersWhatIsNotHttpInJsonAndHangsUp) {
                           "POST /echo HTTP/1.1\r\nHost: c\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
                           "POST /echo HTTP/1.1\r\nHost: c\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
                           "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"}) {
-    Client client{address()};
+    RawClient client{address()};
     client.say(bad);
     const std::string answer = client.answer();
     EXPECT_THAT(answer, StartsWith("HTTP/1.1 400 ")) << bad;
@@ -294,10 +213,10 @@ TEST_F(ApiServer, AnswersWhatIsNotHttpInJsonAndHangsUp) {
 
 TEST_F(ApiServer, RefusesAHeadThatIsTooLarge) {
   serve();
-  Client client{address()};
+  RawClient client{address()};
   client.say(get("/echo", "X: " + std::string(20'000, 'x') + "\r\n"));
   EXPECT_THAT(client.answer(), StartsWith("HTTP/1.1 431 "));
-  Client fits{address()};
+  RawClient fits{address()};
   fits.say(get("/echo", "X: " + std::string(15'000, 'x') + "\r\n"));
   EXPECT_THAT(fits.answer(), StartsWith("HTTP/1.1 200 "));
 }
@@ -305,7 +224,7 @@ TEST_F(ApiServer, RefusesAHeadThatIsTooLarge) {
 TEST_F(ApiServer, HangsUpOnWhoIsSlowWithAHead) {
   settings_.header_timeout = milliseconds{300};
   serve();
-  Client silent{address()}, slow{address()};
+  RawClient silent{address()}, slow{address()};
   const auto began = std::chrono::steady_clock::now();
   std::jthread trickle([&](std::stop_token stop) {
     slow.say("GET /echo HTTP/1.1\r\n");
@@ -323,9 +242,9 @@ TEST_F(ApiServer, HangsUpOnWhoIsSlowWithAHead) {
 TEST_F(ApiServer, HangsUpOnWhoIsSlowWithABodyAndOnTheIdle) {
   settings_.body_timeout = settings_.idle_timeout = milliseconds{300};
   serve();
-  Client slow{address()};
+  RawClient slow{address()};
   slow.say("POST /echo HTTP/1.1\r\nHost: c\r\nContent-Length: 10\r\n\r\nabc");
-  Client idle{address()};
+  RawClient idle{address()};
   idle.say(get("/echo"));
   idle.answer();
   idle.hear_to_the_end();
@@ -337,7 +256,7 @@ TEST_F(ApiServer, HangsUpOnWhoIsSlowWithABodyAndOnTheIdle) {
 TEST_F(ApiServer, HangsUpOnWhoDoesNotReadItsAnswer) {
   settings_.write_timeout = milliseconds{300};
   serve();
-  Client client{address()};
+  RawClient client{address()};
   client.small_window();
   client.say(get("/large"));
   ASSERT_TRUE(connections_are(1));
@@ -347,32 +266,32 @@ TEST_F(ApiServer, HangsUpOnWhoDoesNotReadItsAnswer) {
 TEST_F(ApiServer, TellsTheConnectionThatIsTooMany) {
   settings_.max_connections = 2;
   serve();
-  Client one{address()};
-  auto two = std::make_unique<Client>(address());
-  for (Client* client : {&one, two.get()}) {
+  RawClient one{address()};
+  auto two = std::make_unique<RawClient>(address());
+  for (RawClient* client : {&one, two.get()}) {
     client->say(get("/echo"));
     EXPECT_THAT(client->answer(), StartsWith("HTTP/1.1 200 "));
   }
-  Client three{address()};
+  RawClient three{address()};
   three.say(get("/echo"));
   const std::string answer = three.hear_to_the_end();
   EXPECT_THAT(answer, StartsWith("HTTP/1.1 503 "));
   EXPECT_THAT(answer, HasSubstr("\"code\":\"TOO_MANY_CONNECTIONS\""));
   two.reset();
   ASSERT_TRUE(connections_are(1));
-  Client four{address()};
+  RawClient four{address()};
   four.say(get("/echo"));
   EXPECT_THAT(four.answer(), StartsWith("HTTP/1.1 200 "));
 }
 
 TEST_F(ApiServer, HoldsNoThreadForARequestThatWaits) {
   serve();
-  std::vector<std::unique_ptr<Client>> waiting;
+  std::vector<std::unique_ptr<RawClient>> waiting;
   for (int i = 0; i < 20; ++i) {  // more than there are handler threads
-    waiting.push_back(std::make_unique<Client>(address()));
+    waiting.push_back(std::make_unique<RawClient>(address()));
     waiting.back()->say(get("/later"));
   }
-  Client other{address()};
+  RawClient other{address()};
   other.say(get("/echo"));
   EXPECT_THAT(other.answer(), StartsWith("HTTP/1.1 200 "));
   completion();
@@ -380,7 +299,7 @@ TEST_F(ApiServer, HoldsNoThreadForARequestThatWaits) {
 
 TEST_F(ApiServer, WritesTheAnswerThatCameFirstAndDropsOthers) {
   serve();
-  Client client{address()};
+  RawClient client{address()};
   client.say(get("/later"));
   const auto complete = completion();
   complete(api::json_answer(201, json{{"n", 1}}));
@@ -392,7 +311,7 @@ TEST_F(ApiServer, WritesTheAnswerThatCameFirstAndDropsOthers) {
 
 TEST_F(ApiServer, SurvivesAHandlerThatThrows) {
   serve();
-  Client client{address()};
+  RawClient client{address()};
   client.say(get("/broken"));
   const std::string answer = client.answer();
   EXPECT_THAT(answer, StartsWith("HTTP/1.1 500 "));
@@ -409,7 +328,7 @@ TEST_F(ApiServer, ServesManyAtOnce) {
   for (int t = 0; t < 8; ++t)
     threads.emplace_back([&] {
       for (int i = 0; i < 25; ++i) {
-        Client client{address()};
+        RawClient client{address()};
         for (int n = 0; n < 4; ++n) {
           client.say(get("/echo"));
           good += client.answer().starts_with("HTTP/1.1 200 ") ? 1 : 0;
@@ -425,7 +344,7 @@ TEST_F(ApiServer, ServesManyAtOnce) {
 
 TEST_F(ApiServer, SendsEventsAsTheyComeAndEndsWithTheirSource) {
   serve();
-  Client client{address()};
+  RawClient client{address()};
   client.say(get("/stream"));
   const auto events = sink();
   EXPECT_TRUE(events->send("data: one\n\n"));
@@ -444,7 +363,7 @@ TEST_F(ApiServer, SendsEventsAsTheyComeAndEndsWithTheirSource) {
 TEST_F(ApiServer, BeatsWhileNothingHappens) {
   settings_.heartbeat = milliseconds{20};
   serve();
-  Client client{address()};
+  RawClient client{address()};
   client.say(get("/stream"));
   sink();
   const std::string text = client.hear([](const std::string& heard) {
@@ -456,7 +375,7 @@ TEST_F(ApiServer, BeatsWhileNothingHappens) {
 
 TEST_F(ApiServer, TellsTheSourceWhenTheClientHasLeft) {
   serve();
-  Client client{address()};
+  RawClient client{address()};
   client.say(get("/stream"));
   const auto events = sink();
   std::atomic<int> told{0};
@@ -473,7 +392,7 @@ TEST_F(ApiServer, TellsTheSourceWhenTheClientHasLeft) {
 TEST_F(ApiServer, MakesAWriterWaitForASlowReader) {
   settings_.stream_buffer_bytes = 64 * 1024;
   serve();
-  Client client{address()};
+  RawClient client{address()};
   client.small_window();
   client.say(get("/stream"));
   const auto events = sink();
@@ -501,7 +420,7 @@ TEST_F(ApiServer, StreamsTheLogOfAnAgent) {
   logs_.endless = true;
   serve();
   const std::string id = provision(ann_key_);
-  Client client{address()};
+  RawClient client{address()};
   client.say(get("/api/agents/" + id + "/logs?follow=true", "Authorization: Bearer " + ann_key_ + "\r\n"));
   const std::string text =
       client.hear([](const std::string& heard) { return heard.find("no\"") != std::string::npos; });
@@ -511,7 +430,7 @@ TEST_F(ApiServer, StreamsTheLogOfAnAgent) {
   EXPECT_TRUE(connections_are(0));
 
   logs_.endless = false;
-  Client other{address()};
+  RawClient other{address()};
   other.say(get("/api/agents/" + id + "/logs?follow=true&level=error", "Authorization: Bearer " + ann_key_ + "\r\n"));
   const std::string errors = other.hear_to_the_end();
   EXPECT_THAT(errors, Not(HasSubstr("hello")));
@@ -526,10 +445,10 @@ TEST_F(ApiServer, RefusesAStreamThatIsTooMany) {
   const std::string id = provision(ann_key_);
   const std::string follow =
       get("/api/agents/" + id + "/logs?follow=true", "Authorization: Bearer " + ann_key_ + "\r\n");
-  Client one{address()};
+  RawClient one{address()};
   one.say(follow);
   one.hear([](const std::string& heard) { return heard.find("hello") != std::string::npos; });
-  Client two{address()};
+  RawClient two{address()};
   two.say(follow);
   EXPECT_THAT(two.answer(), HasSubstr("\"code\":\"TOO_MANY_STREAMS\""));
 }
@@ -553,7 +472,7 @@ TEST_F(ApiServer, SaysWhatToDoWhenItCannotListen) {
 
 TEST_F(ApiServer, AnswersWhatIsUnderWayBeforeItStops) {
   serve();
-  Client busy{address()}, idle{address()}, streaming{address()};
+  RawClient busy{address()}, idle{address()}, streaming{address()};
   idle.say(get("/echo"));
   idle.answer();
   streaming.say(get("/stream"));
@@ -571,13 +490,13 @@ TEST_F(ApiServer, AnswersWhatIsUnderWayBeforeItStops) {
   EXPECT_THAT(answer, HasSubstr("\"done\":true"));
   EXPECT_THAT(answer, HasSubstr("Connection: close"));
   stopping.join();
-  EXPECT_FALSE(Client{address()}.connected());
+  EXPECT_FALSE(RawClient{address()}.connected());
 }
 
 TEST_F(ApiServer, CutsWhatDoesNotEndInTime) {
   settings_.drain_timeout = milliseconds{200};
   serve();
-  Client busy{address()};
+  RawClient busy{address()};
   busy.say(get("/later"));
   const auto complete = completion();
   const auto began = std::chrono::steady_clock::now();

@@ -112,6 +112,17 @@ TEST_F(CliTest, SetsAndRemovesACredentialAndRotatesTheToken) {
   EXPECT_EQ(server.requests()[2].find("POST /api/instance/0123456789abcdef/token/rotate HTTP/1.1"), 0u);
 }
 
+TEST_F(CliTest, PrintsAnAddressThatOpensAnAgentsPages) {
+  FakeServer server{[](const std::string&) {
+    return http_answer(201,
+                       R"({"ticket":"t","url":"https://a.test/?token=t","gatewayUrl":"http://gw/agent/a/?token=t"})");
+  }};
+  talk_to(server);
+  EXPECT_EQ(creel({"agents", "open", "0123456789abcdef"}), 0);
+  EXPECT_EQ(out_.str(), "http://gw/agent/a/?token=t\n");
+  EXPECT_EQ(server.requests()[0].find("POST /api/agents/0123456789abcdef/ticket HTTP/1.1"), 0u);
+}
+
 TEST_F(CliTest, ExitsWithTwoOnAWrongCommandLineAndSaysWhatIsWrong) {
   const std::pair<std::vector<std::string>, const char*> wrong[] = {
       {{}, "subcommand is required"},

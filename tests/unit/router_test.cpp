@@ -69,11 +69,12 @@ TEST(RouteTable, LetsOnlyTheDocumentedRoutesGoWithoutCredentials) {
   for (const Route& route : routes())
     if (route.who == Who::open || route.who == Who::anonymous)
       without.push_back(std::string{route.method} + " " + route.pattern);
-  EXPECT_THAT(without,
-              ElementsAre("POST /api/auth/login", "GET /api/auth/session", "POST /api/auth/signup",
-                          "POST /api/billing/webhook", "GET /api/agents", "GET /api/channels/whatsapp/:agentId/webhook",
-                          "POST /api/channels/whatsapp/:agentId/webhook", "GET /healthz", "GET /readyz", "GET /metrics",
-                          "GET /openapi.json"));
+  EXPECT_THAT(
+      without,
+      ElementsAre("POST /api/auth/login", "GET /api/auth/session", "POST /api/auth/signup", "POST /api/billing/webhook",
+                  "GET /api/agents", "GET /api/channels/whatsapp/:agentId/webhook",
+                  "POST /api/channels/whatsapp/:agentId/webhook", "GET /integrations/caddy/ask",
+                  "GET /integrations/traefik", "GET /healthz", "GET /readyz", "GET /metrics", "GET /openapi.json"));
 }
 
 TEST(RouteTable, LimitsEverythingUnderApiAndOnlyThat) {

@@ -327,7 +327,7 @@ TEST_F(Shipped, OpenclawTemplateSetsWhatTheGatewayNeeds) {
   EXPECT_EQ(rendered->files[0].path, "openclaw.json");
   EXPECT_EQ(nlohmann::json::parse(rendered->files[0].content), nlohmann::json::parse(R"({
     "gateway": {"mode": "local", "bind": "lan", "port": 18789, "auth": {"mode": "token", "token": "t0ken"},
-                "controlUi": {"enabled": false,
+                "controlUi": {"enabled": true,
                               "allowedOrigins": ["http://localhost:18789", "http://127.0.0.1:18789"]}, "http": {"endpoints": {"chatCompletions": {"enabled": true}}}},
     "agents": {"defaults": {"model": {"primary": "anthropic/claude-opus-4-6"}}}})"));
   EXPECT_EQ(rendered->files[1].content, "ANTHROPIC_API_KEY=sk-ant\n");

@@ -1,0 +1,107 @@
+#include "api/server/answers.hpp"
+
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <boost/asio/write.hpp>
+#include <boost/beast/http/chunk_encode.hpp>
+#include <boost/beast/http/message.hpp>
+#include <boost/beast/http/serializer.hpp>
+#include <boost/beast/http/string_body.hpp>
+#include <boost/beast/http/write.hpp>
+#include <ctime>
+#include <utility>
+#include <vector>
+
+// Trap of this compiler (g++ 12): an aggregate or capturing lambda written inside a co_await expression is destroyed
+// twice. Every operand below has a name of its own.
+
+namespace creel::api {
+namespace {
+
+namespace asio = boost::asio;
+namespace beast = boost::beast;
+namespace http = boost::beast::http;
+using boost::system::error_code;
+using Tuple = std::tuple<error_code, std::size_t>;
+
+// Errors come back as values.
+constexpr auto kToken = asio::as_tuple(asio::use_awaitable);
+
+}  // namespace
+
+const std::string& date_header(Hub& hub) {
+  const std::time_t now = std::time(nullptr);
+  if (now != hub.date_second) {
+    std::tm parts{};
+    gmtime_r(&now, &parts);
+    char text[40];
+    // "C" locale names: the program never calls setlocale().
+    hub.date.assign(text, std::strftime(text, sizeof text, "%a, %d %b %Y %H:%M:%S GMT", &parts));
+    hub.date_second = now;
+  }
+  return hub.date;
+}
+
+std::string one_line(std::string value) {
+  for (char& c : value)
+    if (c == '\r' || c == '\n' || c == '\0') c = ' ';
+  return value;
+}
+
+asio::awaitable<bool> write_answer(Hub& hub, ClientStream& client, Response response, unsigned version, bool head_only,
+                                   bool keep_alive) {
+  http::response<http::string_body> message{static_cast<http::status>(response.status), version};
+  for (const auto& [name, value] : response.headers) message.insert(name, one_line(value));
+  message.set(http::field::date, date_header(hub));
+  message.keep_alive(keep_alive);
+  message.body() = std::move(response.body);
+  if (response.status != 204 && response.status != 304) message.content_length(message.body().size());
+  http::response_serializer<http::string_body> serializer{message};
+  client.tcp().expires_after(hub.settings.write_timeout);
+  Tuple written;
+  if (head_only || response.status == 204 || response.status == 304)
+    written = co_await http::async_write_header(client, serializer, kToken);
+  else
+    written = co_await http::async_write(client, serializer, kToken);
+  if (std::get<0>(written)) co_return false;
+  if (!keep_alive) {
+    error_code ignored;
+    if (client.tls() == nullptr) client.tcp().socket().shutdown(asio::ip::tcp::socket::shutdown_send, ignored);
+  }
+  co_return keep_alive;
+}
+
+asio::awaitable<bool> write_bytes(ClientStream& client, std::string_view bytes, bool chunked) {
+  Tuple written;
+  if (chunked) {
+    const auto piece = http::make_chunk(asio::buffer(bytes));
+    written = co_await asio::async_write(client, piece, kToken);
+  } else {
+    const auto piece = asio::buffer(bytes);
+    written = co_await asio::async_write(client, piece, kToken);
+  }
+  co_return !std::get<0>(written);
+}
+
+asio::awaitable<bool> tell_to_go_on(Hub& hub, ClientStream& client) {
+  static constexpr std::string_view go_on = "HTTP/1.1 100 Continue\r\n\r\n";
+  client.tcp().expires_after(hub.settings.write_timeout);
+  const auto text = asio::buffer(go_on);
+  const Tuple told = co_await asio::async_write(client, text, kToken);
+  co_return !std::get<0>(told);
+}
+
+asio::awaitable<void> linger(ClientStream& client) {
+  constexpr std::size_t kMost = 16 * 1024 * 1024;
+  std::size_t dropped = 0;
+  std::vector<char> bytes(16 * 1024);
+  const auto space = asio::buffer(bytes);
+  client.tcp().expires_after(std::chrono::seconds{2});
+  while (dropped < kMost) {
+    const Tuple got = co_await client.async_read_some(space, kToken);
+    if (std::get<0>(got)) break;
+    dropped += std::get<1>(got);
+  }
+}
+
+}  // namespace creel::api
