@@ -3,6 +3,7 @@
 #include <malloc.h>
 #include <signal.h>
 #include <spdlog/spdlog.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
@@ -80,6 +81,7 @@ class App {
     if (events_) events_->stop();
     if (listener_) listener_->stop();
     if (lease_) lease_->stop();
+    keys_job_.reset();
     live_streams_job_.reset();
     chats_job_.reset();
     collector_job_.reset();
@@ -91,6 +93,9 @@ class App {
     sampler_.reset();
     if (verify_pool_) verify_pool_->join();
     if (pool_) pool_->join();
+    if (!holder_.empty())
+      if (const auto gone = store::forget_holder(*database_, holder_); !gone)
+        spdlog::debug("master key: {}", gone.error().message);
     server_.reset();
     operator_.reset();
     http_.reset();  // cancels what is still under way, before what its callbacks use goes
@@ -100,6 +105,8 @@ class App {
   }
 
   std::string address() const { return server_->address(); }
+  // It told itself to end.
+  bool failed() const { return failed_; }
 
  private:
   Result<void> open_files();
@@ -114,6 +121,7 @@ class App {
   void keep_stats();
   void look_for_orphans();
   void bridge_channels();
+  void keep_keys();
   void watch_numbers();
   std::optional<std::vector<stats::Target>> sample_targets();
   std::optional<std::uint64_t> held_term() const;
@@ -137,6 +145,7 @@ class App {
   std::unique_ptr<store::Lease> lease_;
   std::unique_ptr<store::Listener> listener_;
   std::unique_ptr<streams::LiveStreams> live_streams_;
+  std::unique_ptr<Job> keys_job_;
   std::unique_ptr<Job> live_streams_job_;
   std::unique_ptr<transcripts::Collector> collector_;
   std::unique_ptr<Job> collector_job_;
@@ -149,6 +158,8 @@ class App {
   std::unique_ptr<Job> whatsapp_job_;
   std::atomic<bool> leading_{false};  // as the lease last said
   std::atomic<std::uint64_t> term_{0};
+  std::string holder_, place_;  // of master keys: the name of this process among the controllers, and where it runs
+  std::atomic<bool> failed_{false};
   api::Settings settings_;
   std::unique_ptr<api::Metrics> metrics_;
   std::unique_ptr<api::Timer> timer_;
@@ -175,8 +186,7 @@ Result<void> App::open_files() {
     return Error{ErrorKind::failed, "cannot create the state folder " + config_.state_dir + " (" + failed.message() +
                                         "); set CREEL_STATE_DIR to a folder this user may write to"};
   CREEL_TRY(catalog_, config::load_catalog(config_));
-  CREEL_TRY(sealer_, config_.master_key.empty() ? secrets::Sealer::load_or_create(config_.master_key_file)
-                                                : secrets::Sealer::from_base64(config_.master_key));
+  CREEL_TRY(sealer_, secrets::Sealer::load(config_.master_key, config_.master_key_previous, config_.master_key_file));
   return {};
 }
 
@@ -196,6 +206,12 @@ Result<void> App::open_store() {
   CREEL_TRY(store::Tx tx, database_->begin());
   CREEL_CHECK(store::check_master_key(tx, *sealer_));
   CREEL_CHECK(tx.commit());
+  // Before it serves: whoever rotates the master key waits until every controller holds the new one.
+  char host[256] = "";
+  gethostname(host, sizeof host - 1);
+  place_ = std::string{host} + ", process " + std::to_string(getpid());
+  holder_ = random_hex(8);
+  CREEL_CHECK(store::keep_keys(*database_, *sealer_, holder_, place_));
   repository_ = std::make_unique<store::PgAgentRepository>(*database_, *sealer_, config_.controller_id);
   return {};
 }
@@ -376,6 +392,7 @@ void App::open_agent_gateways() {
 }
 
 void App::connect() {
+  keep_keys();
   keep_live_streams();
   bridge_channels();
   watch_numbers();
@@ -417,6 +434,22 @@ void App::connect() {
         leading_ = false;
         loop_->follow();
       });
+}
+
+void App::keep_keys() {
+  auto complaint = std::make_shared<std::string>();
+  Job::Options job;
+  job.name = "master key";
+  job.period = std::chrono::seconds{2};
+  keys_job_ = std::make_unique<Job>(std::move(job), [this, complaint](std::stop_token) {
+    const auto kept = store::keep_keys(*database_, *sealer_, holder_, place_);
+    std::string now = kept ? "" : kept.error().message;
+    if (now == *complaint) return;
+    if (!kept && kept.error().kind != ErrorKind::unavailable) spdlog::error("master key: {}", now);
+    *complaint = std::move(now);
+    // It can read nothing and store nothing: whoever has the key is to lead, and the next start says the same.
+    if (!kept && kept.error().kind == ErrorKind::corrupt && !failed_.exchange(true)) kill(getpid(), SIGTERM);
+  });
 }
 
 void App::keep_live_streams() {
@@ -603,13 +636,15 @@ int run_serve(const Config& config) {
   spdlog::info("serving on http://{}", app.address());
   int received = 0;
   sigwait(&signals, &received);
-  spdlog::info("{}: stopping; agents run on", received == SIGINT ? "interrupted" : "told to end");
+  spdlog::info("{}: stopping; agents run on", app.failed()         ? "cannot go on"
+                                              : received == SIGINT ? "interrupted"
+                                                                   : "told to end");
   // A second signal ends it at once.
   signal(SIGINT, SIG_DFL);
   signal(SIGTERM, SIG_DFL);
   pthread_sigmask(SIG_UNBLOCK, &signals, nullptr);
   app.stop();
-  return 0;
+  return app.failed() ? 1 : 0;
 }
 
 }  // namespace creel

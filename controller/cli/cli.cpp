@@ -16,6 +16,7 @@
 #include "controller/cli/agent_commands.hpp"
 #include "controller/cli/doctor.hpp"
 #include "controller/cli/format.hpp"
+#include "controller/cli/secrets_commands.hpp"
 
 #ifndef CREEL_VERSION
 #error "the build says which version this is"
@@ -78,6 +79,7 @@ class Commands {
     app_.footer("Settings are listed by `creel serve --help` and, with their values, by `creel config`.");
     declare_local();
     declare_accounts();
+    declare_secrets();
     declare_clients();
   }
 
@@ -156,6 +158,20 @@ class Commands {
     create->add_option("--email", line_.email, "whose key")->required();
     create->add_option("--name", line_.name, "what it is for")->required();
     create->add_option("--expires", line_.expires, "how long it is valid, for example 90d");
+  }
+
+  void declare_secrets() {
+    CLI::App& secrets = *app_.add_subcommand("secrets", "the master key: status, rotate");
+    secrets.require_subcommand(1);
+    command(secrets, "status", "how many values are sealed under which key, and who holds it",
+            [this](const config::Loaded& loaded) { return done(secrets_status(loaded.config, io_, line_.json)); });
+    CLI::App* rotate = command(
+        secrets, "rotate", "seal everything with a new key, while controllers serve; goes on where it was interrupted",
+        [this](const config::Loaded& loaded) {
+          return done(rotate_master_key(loaded.config, io_, std::chrono::seconds{line_.wait_seconds().value_or(60)}));
+        });
+    rotate->add_option("--wait", line_.wait, "seconds that controllers may take to learn of the key")
+        ->check(CLI::Range(1, 3600));
   }
 
   // Tokens and keys are taken from a SOURCE, never from the command line itself.

@@ -66,8 +66,7 @@ Check check_master_key(const Config& config, std::optional<secrets::Sealer>& sea
     }
   }
   // The file is there, so nothing is made.
-  auto loaded = config.master_key.empty() ? secrets::Sealer::load_or_create(config.master_key_file)
-                                          : secrets::Sealer::from_base64(config.master_key);
+  auto loaded = secrets::Sealer::load(config.master_key, config.master_key_previous, config.master_key_file);
   if (!loaded) return {"master key", false, loaded.error().message};
   sealer = std::move(*loaded);
   return {"master key", true, "key id " + sealer->key_id()};
@@ -112,7 +111,24 @@ bool postgres_installed() {
 
 std::int64_t local_ms() { return system_now().time_since_epoch().count(); }
 
-void check_database(const LocalStore& local, const std::optional<secrets::Sealer>& sealer, std::vector<Check>& checks) {
+// Nothing is under another key than the one that seals, and that is the one the settings want.
+Check check_sealed(store::Tx& tx, secrets::Sealer& sealer) {
+  // Rolled back: on a database that has no check row yet, the first start is to write it.
+  if (const auto fits = store::check_master_key(tx, sealer); !fits) return {"sealed data", false, fits.error().message};
+  const auto uses = store::key_uses(tx);
+  if (!uses) return {"sealed data", false, uses.error().message};
+  std::int64_t left = 0;
+  for (const auto& use : *uses)
+    if (!use.seals) left += use.values;
+  if (left > 0)
+    return {"sealed data", false,
+            std::to_string(left) + " values are sealed under an old master key; run: creel secrets rotate"};
+  if (uses->size() > 1 || sealer.key_ids().front() != sealer.key_id())
+    return {"sealed data", false, "a rotation of the master key is not finished; run: creel secrets rotate"};
+  return {"sealed data", true, "fits the master key"};
+}
+
+void check_database(const LocalStore& local, std::optional<secrets::Sealer>& sealer, std::vector<Check>& checks) {
   const auto failed = [&](const Error& error) { checks.push_back({"postgresql", false, error.message}); };
   auto tx = local.database->begin();
   if (!tx) return failed(tx.error());
@@ -120,7 +136,7 @@ void check_database(const LocalStore& local, const std::optional<secrets::Sealer
   const auto rows = tx->exec(
       "SELECT current_setting('server_version') AS version, "
       "(extract(epoch FROM clock_timestamp()) * 1000)::bigint AS now_ms, "
-      "to_regclass('meta') IS NOT NULL AS migrated");
+      "to_regclass('sealing_keys') IS NOT NULL AS migrated");
   const std::int64_t after = local_ms();
   if (!rows) return failed(rows.error());
   const auto row = (*rows)[0];
@@ -130,18 +146,15 @@ void check_database(const LocalStore& local, const std::optional<secrets::Sealer
                     "version " + row.text("version") + ", " + place +
                         (migrated ? "" : "; not migrated yet, the first start does it")});
   checks.push_back(judge_clock(row.integer("now_ms"), (before + after) / 2, after - before));
-  if (sealer && migrated) {
-    // Rolled back: on a database that has no check row yet, the first start is to write it.
-    if (const auto fits = store::check_master_key(*tx, *sealer); !fits) {
-      checks.push_back({"sealed data", false, fits.error().message});
-    } else {
-      checks.push_back({"sealed data", true, "fits the master key"});
-    }
-  }
+  if (!migrated) return;
+  if (sealer) return checks.push_back(check_sealed(*tx, *sealer));
+  if (const auto key = store::sealing_key(*tx))
+    checks.push_back({"sealed data", false,
+                      "sealed with the master key " + *key +
+                          ", which is not there; put it back (CREEL_MASTER_KEY or CREEL_MASTER_KEY_FILE)"});
 }
 
-void check_postgres(const Config& config, Io& io, const std::optional<secrets::Sealer>& sealer,
-                    std::vector<Check>& checks) {
+void check_postgres(const Config& config, Io& io, std::optional<secrets::Sealer>& sealer, std::vector<Check>& checks) {
   std::error_code problem;
   if (config.database_url.empty() && !fs::exists(config.state_dir + "/postgres", problem)) {
     if (problem) {

@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <charconv>
 #include <filesystem>
-#include <nlohmann/json.hpp>
 #include <system_error>
 
 #include "controller/config/yaml.hpp"
@@ -14,8 +13,6 @@
 #ifndef CREEL_DEFAULT_SHARE_DIR
 #error "the build says where the shipped templates are installed"
 #endif
-
-extern char** environ;
 
 namespace creel::config {
 namespace {
@@ -361,9 +358,16 @@ const Entry kEntries[] = {
        return {};
      },
      "key that secrets are sealed with: 32 bytes in base64", true},
+    {"CREEL_MASTER_KEY_PREVIOUS", NO_FALLBACK,
+     [](Config& config, const std::string& value) -> Result<void> {
+       for (const auto& key : split_list(value)) CREEL_CHECK(check_master_key(key));
+       config.master_key_previous = value;
+       return {};
+     },
+     "keys before it that still open what they sealed, separated by commas; see `creel secrets rotate`", true},
     {"CREEL_MASTER_KEY_FILE", "<CREEL_STATE_DIR>/master.key",
      [](const Context& context) -> Result<std::string> { return context.config.state_dir + "/master.key"; },
-     SET(master_key_file, parse_path(value)), "file that holds it; made on first start"},
+     SET(master_key_file, parse_path(value)), "file that holds it, with those before it in further lines; made on first start"},
     {"CREEL_LOG", FALLBACK("text"),
      [](Config& config, const std::string& value) -> Result<void> {
        if (value != "text" && value != "json") return wrong("\"" + value + "\" is neither text nor json");
@@ -594,12 +598,6 @@ Result<std::map<std::string, FileValue>> read_values(const std::string& path) {
   });
 }
 
-std::string shown(const Origin& origin, bool secret) {
-  if (origin.value.empty()) return {};
-  if (secret) return "********";
-  return origin.variable == "DATABASE_URL" ? mask_database_url(origin.value) : origin.value;
-}
-
 }  // namespace
 
 const std::vector<Setting>& settings() {
@@ -650,48 +648,6 @@ Result<Loaded> load(const Sources& sources) {
   }
   if (holds_plans(loaded.config.share_dir)) loaded.config.shipped_templates = loaded.config.share_dir + "/templates";
   return loaded;
-}
-
-std::string Loaded::describe() const {
-  std::size_t key_width = 0, value_width = 0;
-  for (std::size_t i = 0; i < origins.size(); ++i) {
-    key_width = std::max(key_width, settings()[i].key.size());
-    value_width = std::max(value_width, std::min<std::size_t>(shown(origins[i], settings()[i].secret).size(), 40));
-  }
-  std::string text;
-  for (std::size_t i = 0; i < origins.size(); ++i) {
-    const std::string value = shown(origins[i], settings()[i].secret);
-    std::string line = settings()[i].key + std::string(key_width + 2 - settings()[i].key.size(), ' ') + value;
-    line +=
-        std::string(value.size() < value_width ? value_width - value.size() + 2 : 2, ' ') + "# " + origins[i].source;
-    text += line + "\n";
-  }
-  return text;
-}
-
-std::string Loaded::describe_json() const {
-  nlohmann::ordered_json object = nlohmann::ordered_json::object();
-  for (std::size_t i = 0; i < origins.size(); ++i) {
-    object[settings()[i].key] = {{"value", shown(origins[i], settings()[i].secret)}, {"source", origins[i].source}};
-  }
-  return object.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
-}
-
-Environment process_environment() {
-  Environment result;
-  for (char** entry = environ; entry != nullptr && *entry != nullptr; ++entry) {
-    const std::string_view text = *entry;
-    if (const auto equals = text.find('='); equals != std::string_view::npos) {
-      result.emplace(text.substr(0, equals), text.substr(equals + 1));
-    }
-  }
-  return result;
-}
-
-std::string executable_path() {
-  std::error_code problem;
-  const fs::path path = fs::read_symlink("/proc/self/exe", problem);
-  return problem ? std::string{} : path.string();
 }
 
 }  // namespace creel::config

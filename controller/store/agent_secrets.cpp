@@ -3,12 +3,19 @@
 namespace creel::store {
 
 Result<void> put_secret(Tx& tx, const AgentId& agent, std::string_view name, const secrets::Sealed& sealed) {
-  CREEL_TRY([[maybe_unused]] const auto rows,
-            tx.exec("INSERT INTO agent_secrets (agent_id, name, key_id, nonce, ciphertext) VALUES ($1, $2, $3, $4, $5) "
-                    "ON CONFLICT (agent_id, name) DO UPDATE SET key_id = excluded.key_id, nonce = excluded.nonce, "
-                    "ciphertext = excluded.ciphertext, updated_at = now()",
-                    {agent, name, sealed.key_id, Param::bytes(sealed.nonce), Param::bytes(sealed.ciphertext)}));
-  return {};
+  const auto rows = tx.exec(
+      "INSERT INTO agent_secrets (agent_id, name, key_id, nonce, ciphertext) VALUES ($1, $2, $3, $4, $5) "
+      "ON CONFLICT (agent_id, name) DO UPDATE SET key_id = excluded.key_id, nonce = excluded.nonce, "
+      "ciphertext = excluded.ciphertext, updated_at = now()",
+      {agent, name, sealed.key_id, Param::bytes(sealed.nonce), Param::bytes(sealed.ciphertext)});
+  if (rows) return {};
+  if (rows.error().field == "agent_secrets_key")
+    return Error{ErrorKind::unavailable,
+                 "the master key " + sealed.key_id +
+                     " seals nothing any more, and this controller does not know that yet; nothing was changed",
+                 {},
+                 "STORE_UNAVAILABLE"};
+  return rows.error();
 }
 
 Result<std::optional<secrets::Sealed>> get_secret(Tx& tx, const AgentId& agent, std::string_view name) {

@@ -2,7 +2,8 @@
 // JSON array of VolumeFile), "device_key" (the seed of a secrets::DeviceKey), "former" (see known_secrets.hpp), and
 // providers' keys. Sealed under secrets::secret_context(agent, name).
 //
-// The store keeps them and cannot read them. Errors: conflict (no such agent); else see pg.hpp.
+// The store keeps them and cannot read them. Errors: conflict (no such agent), unavailable (put_secret: sealed
+// with a key that a rotation has taken out of use, see master_key.hpp); else see pg.hpp.
 #pragma once
 
 #include <optional>

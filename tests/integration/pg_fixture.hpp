@@ -11,6 +11,7 @@
 
 #include "controller/core/clock.hpp"
 #include "controller/core/ids.hpp"
+#include "controller/secrets/sealer.hpp"
 #include "controller/store/agents.hpp"
 #include "controller/store/migrate.hpp"
 #include "controller/store/pg.hpp"
@@ -57,6 +58,7 @@ class PgTest : public testing::Test {
     auto database = store::Database::open(conninfo_, 4);
     ASSERT_TRUE(database) << database.error().message;
     database_ = std::move(*database);
+    for (const char* key : kKeys) may_seal(secrets::Sealer::from_base64(key)->key_id());
   }
 
   void TearDown() override {
@@ -72,6 +74,11 @@ class PgTest : public testing::Test {
     const auto done = tx->exec(sql);
     ASSERT_TRUE(done) << done.error().message;
   }
+
+  // Master keys of tests, which every database of theirs takes.
+  static constexpr const char* kKeys[] = {"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
+                                          "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="};
+  void may_seal(const std::string& key_id) { run("INSERT INTO sealing_keys (id) VALUES ($1)", {key_id}); }
 
   store::Tx begin() { return database_->begin().value(); }
 

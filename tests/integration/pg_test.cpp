@@ -200,9 +200,9 @@ TEST_F(StoreMigrate, RefusesAChangedOneAndANewerDatabase) {
 }
 
 TEST_F(StorePg, TellsAWrongMasterKeyAtStart) {
-  const auto right = secrets::Sealer::from_base64("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=").value();
-  const auto wrong = secrets::Sealer::from_base64("HxAREhMUFRYXGBkaGxwdHgABAgMEBQYHCAkKCwwNDg8=").value();
-  const auto check = [&](const secrets::Sealer& sealer) {
+  auto right = secrets::Sealer::from_base64("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=").value();
+  auto wrong = secrets::Sealer::from_base64("HxAREhMUFRYXGBkaGxwdHgABAgMEBQYHCAkKCwwNDg8=").value();
+  const auto check = [&](secrets::Sealer& sealer) {
     auto tx = begin();
     auto result = check_master_key(tx, sealer);
     if (result) result = tx.commit();
@@ -215,7 +215,10 @@ TEST_F(StorePg, TellsAWrongMasterKeyAtStart) {
   EXPECT_EQ(refused.error().kind, ErrorKind::corrupt);
   EXPECT_THAT(refused.error().message, HasSubstr(right.key_id()));
   EXPECT_THAT(refused.error().message, HasSubstr("CREEL_MASTER_KEY"));
-  EXPECT_TRUE(check(wrong.with_old_key(right)));
+  auto both = wrong.with_old_key(right);
+  EXPECT_TRUE(check(both));
+  EXPECT_EQ(both.key_id(), right.key_id()) << "what seals is what the database says, until it is rotated";
+  EXPECT_EQ(both.hash_key(), right.hash_key());
 }
 
 }  // namespace

@@ -384,6 +384,7 @@ class StoreAgentSecrets : public Store {};
 
 TEST_F(StoreAgentSecrets, AreKeptByteForByte) {
   const auto row = make_agent(make_user().id);
+  for (const char* key : {"key", "k", "k2"}) may_seal(key);
   const secrets::Sealed sealed{"key", std::string{"\0\1\2", 3}, std::string{"\xFF\0'\\", 4}};
   ASSERT_TRUE(commit([&](Tx& tx) { return put_secret(tx, row.id, "files", sealed); }));
   ASSERT_TRUE(commit([&](Tx& tx) { return put_secret(tx, row.id, "config", {"k", "n", ""}); }));

@@ -220,6 +220,15 @@ int CreelProcess::stop() {
 }
 
 Finished CreelProcess::run(const std::vector<std::string>& arguments, const std::string& input) {
+  return run_for(arguments, input, std::nullopt);
+}
+
+Finished CreelProcess::run_and_kill(const std::vector<std::string>& arguments, std::chrono::milliseconds after) {
+  return run_for(arguments, "", after);
+}
+
+Finished CreelProcess::run_for(const std::vector<std::string>& arguments, const std::string& input,
+                               std::optional<std::chrono::milliseconds> longest) {
   const std::filesystem::path base = state_ / ("run-" + random_hex(4));
   const std::string in = base.string() + ".in", out = base.string() + ".out", err = base.string() + ".err";
   std::ofstream{in} << input;
@@ -227,7 +236,19 @@ Finished CreelProcess::run(const std::vector<std::string>& arguments, const std:
   all.insert(all.end(), arguments.begin(), arguments.end());
   const pid_t pid = spawn(all, environment(), in, out, err);
   int status = 0;
-  waitpid(pid, &status, 0);
+  if (longest) {
+    const auto end = std::chrono::steady_clock::now() + *longest;
+    while (waitpid(pid, &status, WNOHANG) == 0) {
+      if (std::chrono::steady_clock::now() >= end) {
+        kill(pid, SIGKILL);
+        waitpid(pid, &status, 0);
+        break;
+      }
+      std::this_thread::sleep_for(std::chrono::milliseconds{1});
+    }
+  } else {
+    waitpid(pid, &status, 0);
+  }
   return {exit_code(status), read_file(out), read_file(err)};
 }
 

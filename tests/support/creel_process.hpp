@@ -10,6 +10,7 @@
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -64,6 +65,8 @@ class CreelProcess {
 
   // One-off `creel …` with the same environment.
   Finished run(const std::vector<std::string>& arguments, const std::string& input = "");
+  // The same, killed (kill -9) after a while if it has not ended by then.
+  Finished run_and_kill(const std::vector<std::string>& arguments, std::chrono::milliseconds after);
   // A user with an API key, which it returns.
   std::string user(const std::string& email, const std::string& plan = "starter",
                    const std::string& subscription = "active", bool admin = false);
@@ -83,6 +86,8 @@ class CreelProcess {
 
  private:
   std::vector<std::string> environment() const;
+  Finished run_for(const std::vector<std::string>& arguments, const std::string& input,
+                   std::optional<std::chrono::milliseconds> longest);
 
   Env env_;
   std::string controller_;

@@ -109,6 +109,26 @@ TEST(Sealer, AfterARotationOpensOldRowsAndSealsWithTheNewKey) {
   EXPECT_FALSE(old.open(rotated.seal("x", "a/b"), "a/b"));
 }
 
+TEST(Sealer, SealsWithTheKeyItIsToldToAndOpensWithAllOfItsRing) {
+  auto ring = Sealer::from_base64(std::string{kKey} + "\n" + kOtherKey + "\n").value();
+  const Sealer copy = ring;
+  EXPECT_THAT(ring.key_ids(), testing::ElementsAre(sealer_of(kKey).key_id(), sealer_of(kOtherKey).key_id()));
+  EXPECT_EQ(ring.key_id(), sealer_of(kKey).key_id());
+  EXPECT_FALSE(ring.use("0123456789abcdef"));
+  EXPECT_TRUE(ring.use(sealer_of(kOtherKey).key_id()));
+  EXPECT_EQ(copy.seal("x", "a/b").key_id, sealer_of(kOtherKey).key_id()) << "copies share the ring";
+  EXPECT_EQ(ring.open(sealer_of(kKey).seal("x", "a/b"), "a/b").value(), "x");
+}
+
+TEST(Sealer, HashesTheSameThroughARotationOnceItIsToldTheHashKey) {
+  auto ring = sealer_of(kKey).with_old_key(sealer_of(kOtherKey));
+  ring.keep_hash_key(ring.hash_key_of(sealer_of(kOtherKey).key_id()));
+  EXPECT_EQ(ring.hash_key(), sealer_of(kOtherKey).hash_key());
+  ring.use(sealer_of(kOtherKey).key_id());
+  ring.use(sealer_of(kKey).key_id());
+  EXPECT_EQ(ring.hash_key(), sealer_of(kOtherKey).hash_key());
+}
+
 TEST(Sealer, TakesAKeyWithoutPaddingAndWithBlanks) {
   EXPECT_EQ(sealer_of("  AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8\n").key_id(), sealer_of(kKey).key_id());
 }
@@ -158,6 +178,31 @@ TEST_F(KeyFile, IsRefusedWhenOthersMayReadIt) {
   const auto sealer = Sealer::load_or_create(path());
   ASSERT_FALSE(sealer);
   EXPECT_THAT(sealer.error().message, HasSubstr("chmod 600 " + path()));
+}
+
+TEST_F(KeyFile, TakesANewKeyInFrontAndGivesUpTheOldOneWithoutLosingIt) {
+  auto running = Sealer::load_or_create(path()).value();
+  const std::string old = running.key_id();
+  ASSERT_TRUE(add_master_key(path()));
+  const auto both = Sealer::load_or_create(path()).value();
+  ASSERT_EQ(both.key_ids().size(), 2u);
+  EXPECT_EQ(both.key_ids()[1], old);
+  const std::string wanted = both.key_ids()[0];
+  // Whoever has read the file before opens what the new key has sealed: the file is read again.
+  EXPECT_EQ(running.open(both.seal("x", "a/b"), "a/b").value(), "x");
+  EXPECT_EQ(running.key_id(), old) << "and seals as before until it is told";
+  ASSERT_TRUE(keep_master_key(path(), wanted));
+  const auto after = Sealer::load_or_create(path()).value();
+  EXPECT_THAT(after.key_ids(), testing::ElementsAre(wanted));
+  EXPECT_EQ(Sealer::load_or_create(path() + ".old-" + old).value().key_id(), old);
+  ASSERT_TRUE(running.refresh());
+  EXPECT_EQ(running.key_ids().size(), 2u) << "what was read before still opens";
+  ASSERT_TRUE(keep_master_key(path(), wanted)) << "repeated";
+  EXPECT_FALSE(keep_master_key(path(), old));
+  struct stat info {};
+  ASSERT_EQ(::stat(path().c_str(), &info), 0);
+  EXPECT_EQ(info.st_mode & 0777, 0600u);
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator{folder_}, {}), 2) << "no draft is left";
 }
 
 TEST_F(KeyFile, IsNeverReplacedWhenItIsDamaged) {
