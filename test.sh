@@ -64,7 +64,7 @@ CREEL_TEST_DATABASE_URL=$(scripts/postgres.sh start "$work/postgres" "$work/post
 export CREEL_TEST_DATABASE_URL CREEL_TEST_WORK=$work
 
 if [[ -n $all ]]; then
-  export CREEL_SCHEMATHESIS_EXAMPLES=60 CREEL_CHAOS_SECONDS=600 CREEL_AWAY_SECONDS=600 CREEL_CUTS=60
+  export CREEL_SCHEMATHESIS_EXAMPLES=60 CREEL_CHAOS_SECONDS=600 CREEL_AWAY_SECONDS=600 CREEL_CUTS=all
   step "benchmarks"
   cmake --preset release -DCREEL_TESTS=ON >/dev/null
   cmake --build --preset release

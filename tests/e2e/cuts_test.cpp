@@ -1,6 +1,8 @@
 // A life of an agent in which the controller is killed once: after any of its SQL statements, or after any of its
 // engine calls, on the real PostgreSQL and the real engine. Whatever the cut, all is done that was asked for, once, and
-// the data are there. CREEL_CUTS says how many cuts of each kind are made, evenly over the life; "all": each there is.
+// the data are there. CREEL_CUTS says how many cuts of each kind are made, evenly over the life; "all": after each
+// engine call, and after each statement that leaves the database lastingly changed. After any other statement all is as
+// it was before it, so that this is after every one.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -24,6 +26,7 @@ using nlohmann::json;
 // Which statement, or which call, is the controller's last; 0: none is.
 struct Cut {
   std::uint64_t statement = 0;
+  std::uint64_t change = 0;
   std::size_t call = 0;
 };
 
@@ -35,6 +38,7 @@ class Life {
     creel_.set("DOCKER_HOST", audit_.host());
     creel_.set("CREEL_IMAGE_ALLOWLIST", repository);
     if (cut.statement != 0) tap_.kill_after(cut.statement);
+    if (cut.change != 0) tap_.kill_after_change(cut.change);
     if (cut.call != 0) audit_.kill_after(cut.call);
   }
 
@@ -75,6 +79,7 @@ class Life {
   }
   bool killed() const { return tap_.killed() || audit_.killed(); }
   std::uint64_t statements() const { return tap_.statements(); }
+  std::uint64_t changes() const { return tap_.changes(); }
   std::size_t calls() const { return audit_.calls().size(); }
   std::string log() const { return creel_.log(); }
 
@@ -157,9 +162,7 @@ class Cuts : public testing::Test {
 
   // Lives with a cut each, several beside each other: most of a life is waiting for a lease to run out.
   void cut_everywhere(std::uint64_t all, const char* what, Cut (*nth)(std::uint64_t)) {
-    const char* wanted = std::getenv("CREEL_CUTS");
-    const std::string some = wanted != nullptr && *wanted != '\0' ? wanted : "12";
-    const std::uint64_t count = some == "all" ? all : std::min<std::uint64_t>(all, std::stoul(some));
+    const std::uint64_t count = wanted == "all" ? all : std::min<std::uint64_t>(all, std::stoul(wanted));
     std::atomic<std::uint64_t> next{0}, made{0}, failed{0};
     {
       std::vector<std::jthread> lanes;
@@ -186,6 +189,8 @@ class Cuts : public testing::Test {
                 static_cast<unsigned long long>(made), what, static_cast<unsigned long long>(all));
   }
 
+  const char* const given = std::getenv("CREEL_CUTS");
+  const std::string wanted = given != nullptr && *given != '\0' ? given : "12";
   http::Client client;
   LocalRegistry registry;
   EngineApi engine;
@@ -193,17 +198,23 @@ class Cuts : public testing::Test {
 };
 
 TEST_F(Cuts, AfterAnyStatementAndAnyEngineCallLeaveNothingUndoneOrDoneTwice) {
-  std::uint64_t statements = 0;
+  std::uint64_t statements = 0, changes = 0;
   std::size_t calls = 0;
   {
     Life whole{{}, image, registry.host() + "/team/agent"};
     whole.live();
     ASSERT_FALSE(HasFailure()) << whole.log();
     statements = whole.statements();
+    changes = whole.changes();
     calls = whole.calls();
   }
-  cut_everywhere(statements, "a statement", [](std::uint64_t n) { return Cut{n, 0}; });
-  cut_everywhere(calls, "an engine call", [](std::uint64_t n) { return Cut{0, n}; });
+  std::printf("a life: %llu statements, %llu of which changed the database, and %zu engine calls\n",
+              static_cast<unsigned long long>(statements), static_cast<unsigned long long>(changes), calls);
+  if (wanted == "all")
+    cut_everywhere(changes, "a changing statement", [](std::uint64_t n) { return Cut{0, n, 0}; });
+  else
+    cut_everywhere(statements, "a statement", [](std::uint64_t n) { return Cut{n, 0, 0}; });
+  cut_everywhere(calls, "an engine call", [](std::uint64_t n) { return Cut{0, 0, n}; });
 }
 
 }  // namespace

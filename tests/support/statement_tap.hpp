@@ -1,5 +1,6 @@
-// StatementTap: a socket in front of the real PostgreSQL that counts the SQL statements of those who come through it
-// and kills whoever sends the nth, once PostgreSQL has carried it out. Linux only. Tests only.
+// StatementTap: a socket in front of the real PostgreSQL that counts the SQL statements of those who come through it,
+// and the changes that these make, and kills whoever makes the nth, once PostgreSQL has carried it out. Linux only.
+// Tests only.
 #pragma once
 
 #include <signal.h>
@@ -11,6 +12,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "tests/support/relay.hpp"
 
@@ -30,6 +32,12 @@ class StatementTap {
     const std::lock_guard lock{mutex_};
     last_ = nth;
   }
+  // The same with the nth change: a statement after which the database is lastingly another. After any other one it is
+  // as it was after the one before.
+  void kill_after_change(std::uint64_t nth) {
+    const std::lock_guard lock{mutex_};
+    last_change_ = nth;
+  }
   // What is sent in between is not counted: that of a one-off command, say.
   void pause(bool paused) {
     const std::lock_guard lock{mutex_};
@@ -38,6 +46,10 @@ class StatementTap {
   std::uint64_t statements() const {
     const std::lock_guard lock{mutex_};
     return statements_;
+  }
+  std::uint64_t changes() const {
+    const std::lock_guard lock{mutex_};
+    return changes_;
   }
   bool killed() const {
     const std::lock_guard lock{mutex_};
@@ -57,21 +69,25 @@ class StatementTap {
     return folder;
   }
 
-  // The types of the messages of one direction: a letter and a length that counts itself (PostgreSQL's manual,
-  // "Frontend /Backend Protocol"). The first one of a client has no letter.
+  // The messages of one direction: a letter, a length that counts itself, what is said (PostgreSQL's manual,
+  // "Frontend/Backend Protocol"). The first one of a client has no letter, and is left out.
+  struct Message {
+    char type;
+    std::string text;
+  };
   class Messages {
    public:
     explicit Messages(bool starts) : starts_(starts) {}
-    std::string push(std::string_view bytes) {
-      std::string types;
+    std::vector<Message> push(std::string_view bytes) {
+      std::vector<Message> whole;
       text_ += bytes;
       for (;;) {
         const std::size_t head = starts_ ? 0 : 1;
-        if (text_.size() < head + 4) return types;
+        if (text_.size() < head + 4) return whole;
         std::size_t length = 0;
         for (std::size_t i = 0; i < 4; ++i) length = length << 8 | static_cast<unsigned char>(text_[head + i]);
-        if (text_.size() < head + length) return types;
-        if (!std::exchange(starts_, false)) types += text_[0];
+        if (text_.size() < head + length) return whole;
+        if (!std::exchange(starts_, false)) whole.push_back({text_[0], text_.substr(head + 4, length - 4)});
         text_.erase(0, head + length);
       }
     }
@@ -83,23 +99,41 @@ class StatementTap {
 
   struct State {
     Messages up{true}, down{false};
+    bool wrote = false;  // in the transaction that is open
     bool fatal = false;
   };
+
+  // Whether a statement of that command tag ("INSERT 0 1", "UPDATE 0", "SELECT 3") has changed anything.
+  static bool writes(std::string_view tag) {
+    for (const std::string_view read : {"BEGIN", "COMMIT", "SELECT", "SET", "SHOW", "LISTEN", "UNLISTEN", "RESET"})
+      if (tag.starts_with(read)) return false;
+    return !tag.ends_with(" 0");
+  }
 
   Relay::Watch watch(pid_t process) {
     auto state = std::make_shared<State>();
     Relay::Watch watch;
     watch.up = [this, state](std::string_view bytes) {
       const std::lock_guard lock{mutex_};
-      for (const char type : state->up.push(bytes)) {
-        if ((type != 'Q' && type != 'E') || paused_) continue;  // Query, Execute
+      for (const Message& message : state->up.push(bytes)) {
+        if ((message.type != 'Q' && message.type != 'E') || paused_) continue;  // Query, Execute
         state->fatal |= ++statements_ == last_;
       }
       return true;
     };
     watch.down = [this, state, process](std::string_view bytes) {
       const std::lock_guard lock{mutex_};
-      const bool done = state->down.push(bytes).find('Z') != std::string::npos;  // ReadyForQuery
+      bool done = false;
+      for (const Message& message : state->down.push(bytes)) {
+        if (message.type == 'C') {  // CommandComplete
+          const std::string_view tag{message.text.c_str()};
+          state->wrote = !tag.starts_with("ROLLBACK") && (state->wrote || writes(tag));
+        }
+        if (message.type != 'Z') continue;  // ReadyForQuery, and whether a transaction is open
+        done = true;
+        if (message.text == "I" && std::exchange(state->wrote, false) && !paused_)
+          state->fatal |= ++changes_ == last_change_;
+      }
       if (!state->fatal) return true;
       if (done && !std::exchange(killed_, true)) kill(process, SIGKILL);
       return false;
@@ -109,7 +143,7 @@ class StatementTap {
 
   const std::string folder_;
   mutable std::mutex mutex_;  // guards what follows
-  std::uint64_t statements_ = 0, last_ = 0;
+  std::uint64_t statements_ = 0, last_ = 0, changes_ = 0, last_change_ = 0;
   bool paused_ = false, killed_ = false;
   Relay relay_;  // last: its threads use the others
 };
