@@ -84,6 +84,13 @@ else
   fi
 fi
 
+step "fence"
+case ${CREEL_FENCE:-on} in
+  off | false | no | 0) say "switched off (CREEL_FENCE)" ;;
+  *) templates/egress/build-image.sh && say "its image is there" ||
+    say "agents will run without it, and each says so: condition Fenced" ;;
+esac
+
 step "creel serve"
 config() { "$creel" config --json | tr -d '\n' | sed -n 's/.*"'"$1"'": *{[^}]*"value": *"\([^"]*\)".*/\1/p'; }
 listen=$(config listen)

@@ -57,6 +57,7 @@ step "private Docker engine and agent images"
 DOCKER_HOST=$(env -u DOCKER_HOST scripts/engine.sh start "$work/engine")
 export DOCKER_HOST
 templates/reference/build-image.sh
+templates/egress/build-image.sh
 templates/openclaw/build-image.sh
 
 step "private PostgreSQL"

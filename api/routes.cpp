@@ -32,6 +32,8 @@ const std::vector<Route>& routes() {
       {"DELETE", "/api/agents/:id", user, Rate::api, "Failed to delete agent", delete_agent},
       {"GET", "/api/agents/:id/config", user, Rate::api, "Failed to fetch configuration", get_config},
       {"PUT", "/api/agents/:id/config", user, Rate::api, "Failed to update configuration", put_config},
+      {"GET", "/api/agents/:id/egress", user, Rate::api, "Failed to fetch egress", get_egress},
+      {"PUT", "/api/agents/:id/egress", user, Rate::api, "Failed to update egress", put_egress},
       {"GET", "/api/agents/:id/logs", user, Rate::api, "Failed to fetch logs", agent_logs},
       {"GET", "/api/agents/:id/messages", user, Rate::api, "Failed to fetch messages", agent_messages},
       {"GET", "/api/agents/:id/stats", user, Rate::api, "Failed to fetch stats", agent_stats},

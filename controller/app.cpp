@@ -25,6 +25,7 @@
 #include "controller/http/client.hpp"
 #include "controller/jobs/job.hpp"
 #include "controller/logging.hpp"
+#include "controller/secrets/redact.hpp"
 #include "controller/secrets/sealer.hpp"
 #include "controller/store/agent_repository.hpp"
 #include "controller/store/agents.hpp"
@@ -39,10 +40,12 @@
 #include "controller/store/whatsapp.hpp"
 #include "controller/streams/live_streams.hpp"
 #include "controller/transcripts/collector.hpp"
+#include "reconciler/denials.hpp"
 #include "reconciler/orphans.hpp"
 #include "reconciler/runtime/docker/docker_logs.hpp"
 #include "reconciler/runtime/docker/docker_runtime.hpp"
 #include "reconciler/runtime/docker/engine.hpp"
+#include "reconciler/runtime/docker/fence.hpp"
 #include "reconciler/sources.hpp"
 #include "reconciler/stats/sampler.hpp"
 
@@ -87,6 +90,8 @@ class App {
     collector_job_.reset();
     stats_job_.reset();
     orphans_job_.reset();
+    fence_job_.reset();
+    egress_job_.reset();
     if (whatsapp_) whatsapp_->close();
     whatsapp_job_.reset();
     if (loop_) loop_->follow();
@@ -120,6 +125,8 @@ class App {
   void collect_transcripts();
   void keep_stats();
   void look_for_orphans();
+  void keep_the_fence();
+  void keep_egress();
   void bridge_channels();
   void keep_keys();
   void watch_numbers();
@@ -137,6 +144,7 @@ class App {
   std::unique_ptr<gateway::Gateways> gateways_;
   std::unique_ptr<gateway::Operator> operator_;
   std::unique_ptr<docker::Engine> engine_;
+  std::unique_ptr<docker::Fence> fence_;
   std::unique_ptr<docker::DockerRuntime> runtime_;
   std::unique_ptr<docker::DockerLogs> logs_;
   std::unique_ptr<Reconciler> reconciler_;
@@ -153,6 +161,9 @@ class App {
   std::unique_ptr<store::PgOrphanStore> orphan_store_;
   std::unique_ptr<OrphanSearch> orphans_;
   std::unique_ptr<Job> orphans_job_;
+  std::unique_ptr<Job> fence_job_;
+  DenialBook denials_;
+  std::unique_ptr<Job> egress_job_;
   std::unique_ptr<gateway::ChatQueue> chat_queue_;
   std::unique_ptr<channels::Bridge> whatsapp_;
   std::unique_ptr<Job> whatsapp_job_;
@@ -229,6 +240,10 @@ Result<void> App::open_engine() {
   docker::RuntimeOptions runtime_options;
   runtime_options.controller_id = config_.controller_id;
   runtime_options.parallel_changes = parallel_changes();
+  fence_ = std::make_unique<docker::Fence>(*engine_, config_.controller_id,
+                                           docker::FenceSettings{config_.fence, config_.fence_allow});
+  runtime_options.fence = fence_.get();
+  runtime_options.egress.resolvers = config_.egress_resolvers;
   runtime_ = std::make_unique<docker::DockerRuntime>(*engine_, std::move(runtime_options));
   gateways_ = std::make_unique<gateway::Gateways>(*http_, runtime_.get());
   operator_ = std::make_unique<gateway::Operator>(*http_, gateway::OperatorOptions{}, runtime_.get());
@@ -403,6 +418,8 @@ void App::connect() {
   collect_transcripts();
   keep_stats();
   look_for_orphans();
+  keep_the_fence();
+  keep_egress();
   listener_ = std::make_unique<store::Listener>(conninfo_);
   listener_->subscribe(store::kAgentChannel, [this](const std::string& id) {
     loop_->on_wish(id);
@@ -428,6 +445,7 @@ void App::connect() {
         if (collector_job_) collector_job_->wake();
         whatsapp_job_->wake();
         orphans_job_->wake();
+        fence_job_->wake();
       },
       [this] {
         spdlog::info("not leading any more");
@@ -539,6 +557,50 @@ void App::look_for_orphans() {
       std::make_unique<Job>(std::move(job), [this](std::stop_token stop) { orphans_->pass(std::move(stop)); });
 }
 
+void App::keep_the_fence() {
+  Job::Options job;
+  job.name = "fence";
+  job.period = std::chrono::seconds{10};
+  job.may_run = [this] { return leading_.load(); };
+  fence_job_ = std::make_unique<Job>(std::move(job), [this](std::stop_token stop) { fence_->pass(std::move(stop)); });
+}
+
+void App::keep_egress() {
+  Job::Options job;
+  job.name = "egress";
+  job.period = std::chrono::seconds{10};
+  job.may_run = [this] { return leading_.load(); };
+  egress_job_ = std::make_unique<Job>(std::move(job), [this](std::stop_token stop) {
+    const auto denials = runtime_->egress().pass(std::move(stop));
+    if (!denials) return spdlog::debug("egress: {}", denials.error().message);
+    // What an agent asks for may hold its keys.
+    std::map<AgentId, std::vector<std::string>> known;
+    for (const auto& [agent, denial] : *denials) {
+      auto found = known.find(agent);
+      if (found == known.end()) {
+        auto secrets = repository_->secrets(agent);
+        if (!secrets) spdlog::warn("egress: what {} asked for is not told: {}", agent.str(), secrets.error().message);
+        if (secrets) found = known.emplace(agent, std::move(*secrets)).first;
+      }
+      denials_.add(agent,
+                   found == known.end() ? std::string{secrets::kRedacted} : secrets::redact(denial.name, found->second),
+                   denial.how);
+    }
+    const auto write = [&]() -> Result<void> {
+      const DenialBook::Page page = denials_.page(system_now());
+      if (page.counts.empty() && page.events.empty()) return {};
+      CREEL_TRY(auto tx, database_->begin());
+      CREEL_CHECK(store::check_term(tx, config_.controller_id, term_));
+      for (const auto& [agent, count] : page.counts) CREEL_CHECK(store::count_denied(tx, agent, count));
+      for (const Event& event : page.events) CREEL_CHECK(store::append_event(tx, event));
+      CREEL_CHECK(tx.commit());
+      denials_.written(page, system_now());
+      return {};
+    };
+    if (const auto written = write(); !written) spdlog::warn("egress: {}", written.error().message);
+  });
+}
+
 void App::bridge_channels() {
   channels::Whatsapp::Options whatsapp;
   whatsapp.graph_url = config_.whatsapp_graph_url;
@@ -603,6 +665,15 @@ void App::watch_numbers() {
                   [this] { return static_cast<double>(chat_queue_->load().waiting); });
   metrics_->watch(Kind::gauge, "creel_leader", "1 while this process holds the lease.", {},
                   [this] { return lease_ && lease_->held() ? 1.0 : 0.0; });
+  metrics_->watch(Kind::gauge, "creel_fence_in_force",
+                  "1 while agents are kept from the host and its networks, as the leader sees it.", {}, [this] {
+                    const auto view = fence_->view();
+                    return view && view->in_force ? 1.0 : 0.0;
+                  });
+  for (const char* how : {"dns", "tls", "http"})
+    metrics_->watch(Kind::counter, "creel_egress_denied_total",
+                    "Tries of agents to reach a name that is not on their egress list, by what refused them.",
+                    {{"by", how}}, [this, how] { return static_cast<double>(denials_.total(how)); });
   metrics_->watch(Kind::gauge, "creel_engine_reachable", "0 while calls to the engine fail at once.", {},
                   [this] { return engine_->reachable() ? 1.0 : 0.0; });
   metrics_->watch(Kind::gauge, "creel_database_connections_in_use", "Connections of the pool in use.", {},

@@ -135,9 +135,18 @@ std::optional<Plan> image_missing(const DesiredAgent& desired, const Observed& o
   return std::nullopt;
 }
 
+// Nothing keeps an agent with an egress list from the host's own listeners but the fence.
+std::optional<Plan> fence_missing(const DesiredAgent& desired, const Observed& observed, const Policy& policy) {
+  if (!desired.spec.egress || !observed.fence || observed.fence->in_force) return std::nullopt;
+  const bool passing = observed.fence->reason == "EngineUnreachable";
+  return wait("the fence, without which its egress list is not kept: " + observed.fence->message,
+              passing ? policy.unknown_poll : policy.foreign_poll);
+}
+
 Plan plan_create(const DesiredAgent& desired, const Observed& observed, const History& history, const Policy& policy,
                  TimePoint now, const std::string& cause, int alternative = 0) {
   if (auto missing = image_missing(desired, observed, history, policy, now)) return std::move(*missing);
+  if (auto missing = fence_missing(desired, observed, policy)) return std::move(*missing);
   std::vector<Action> actions;
   if (observed.workload_presence == Presence::present)
     actions.push_back(
@@ -252,6 +261,7 @@ Plan plan_running(const DesiredAgent& desired, const Observed& observed, const H
       if (history.last_failure_reason == "StartFailed" && history.failures % kStartsOfOneContainer == 0)
         return plan_create(desired, observed, history, policy, now,
                            "it could not be started " + std::to_string(kStartsOfOneContainer) + " times");
+      if (auto missing = fence_missing(desired, observed, policy)) return std::move(*missing);
       std::vector<Action> actions;
       if (history.files_delivered_to != workload.runtime_id || history.files_hash != desired.files_hash)
         actions.push_back({op::DeliverFiles{desired.id, workload.runtime_id, desired.spec.state_dir, desired.files},

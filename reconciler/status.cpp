@@ -199,6 +199,9 @@ AgentStatus summarize(const DesiredAgent& desired, const Observed& observed, con
   set_condition(status.conditions, previous, "CrashLooping", looping ? "True" : "False",
                 looping ? loop_cause(observed, history) : "Stable",
                 looping ? with_log(exit_words(observed, history), observed) : "", now);
+  if (observed.fence)
+    set_condition(status.conditions, previous, "Fenced", observed.fence->in_force ? "True" : "False",
+                  observed.fence->reason, observed.fence->message, now);
   const bool waits = !next.waiting_for.empty() && desired.state == DesiredState::running;
   const bool progressing = step != UpdateStep::none || !next.actions.empty() || waits ||
                            verdict.phase == Phase::starting || verdict.phase == Phase::pulling ||

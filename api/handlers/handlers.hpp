@@ -48,6 +48,8 @@ Reply provision_channels(const Request&, Deps&);
 Reply get_config(const Request&, Deps&);
 Reply put_config(const Request&, Deps&);
 Reply put_config_deprecated(const Request&, Deps&);
+Reply get_egress(const Request&, Deps&);
+Reply put_egress(const Request&, Deps&);
 // whatsapp.cpp
 Reply whatsapp_handshake(const Request&, Deps&);
 Reply whatsapp_webhook(const Request&, Deps&);

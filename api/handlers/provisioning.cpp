@@ -112,6 +112,9 @@ Result<AgentWish> read_wish(const json& body, const Deps& deps) {
     wish.config = config->dump();
     CREEL_CHECK(check_config_fragment(*wish.tmpl, wish.config));
   }
+  if (const auto egress = body.find("egress"); egress != body.end() && !egress->is_null()) {
+    CREEL_TRY(wish.egress, read_egress_wish(*egress, deps.templates.presets()));
+  }
   return wish;
 }
 
@@ -158,6 +161,7 @@ Reply make_agent(const Request& request, Deps& deps, AgentWish wish, const json&
   row.model = model_of(wish);
   row.tier = deps.plans.effective(caller.plan, wish.tier, caller.admin).name;
   row.config_etag = random_hex(8);
+  row.egress = wish.egress;
   row.created_at = deps.clock();
   row.updated_at = row.created_at;
   const int limit = caller.admin ? kAdminAgentLimit : deps.plans.of_user(caller.plan).agent_limit;

@@ -23,9 +23,10 @@ struct AgentWish {
   const Template* tmpl = nullptr;
   std::map<std::string, std::string> secrets;  // by name, beside the gateway's token
   bool live_stream = false;
+  std::optional<EgressWish> egress;  // nullopt: the template's
 };
 
-// name ("" when absent), template, model, config.
+// name ("" when absent), template, model, config, egress.
 Result<AgentWish> read_wish(const nlohmann::json& body, const Deps& deps);
 // A plan's name that may lower what the caller has; `field` is what the body calls it.
 Result<std::string> read_tier(const nlohmann::json& body, const char* field, const Deps& deps);

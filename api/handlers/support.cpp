@@ -96,13 +96,14 @@ Result<std::string> render_row(store::AgentRow& row, const Template& tmpl, const
   input.resources = deps.plans.of_user(row.tier).resources;
   input.config = config;
   input.secrets = secrets;
+  input.egress = row.egress;
   if (const auto seed = input.secrets.extract("device_key"); !seed.empty()) {
     CREEL_TRY(const auto device, secrets::DeviceKey::from_seed(seed.mapped()));
     input.secrets["device_id"] = device.id();
     input.secrets["device_public_key"] = device.public_key();
     input.secrets["device_token"] = device.token();
   }
-  CREEL_TRY(Rendered rendered, render(tmpl, input));
+  CREEL_TRY(Rendered rendered, render(tmpl, input, deps.templates.presets()));
   row.spec = std::move(rendered.spec);
   row.spec_hash = spec_hash(row.spec);
   row.readiness = tmpl.readiness;

@@ -179,6 +179,28 @@ Result<void> set_credential(Client client, const std::string& id, const std::str
   return {};
 }
 
+Result<void> egress(Client client, const std::string& id, const std::vector<std::string>& entries) {
+  const std::string path = "/api/agents/" + http::url_encode(id) + "/egress";
+  Json body = nullptr;
+  if (entries.size() == 1 && (entries[0] == "open" || entries[0] == "none"))
+    body = Json{{"egress", entries[0]}};
+  else if (!entries.empty())
+    body = Json{{"egress", entries}};
+  CREEL_TRY(const Json answer, client.api.call(body.is_null() ? "GET" : "PUT", path, body, kReadDeadline));
+  if (client.json) {
+    print_json(client.io, answer);
+    return {};
+  }
+  std::string names;
+  for (const auto& name : member(answer, "names")) names += (names.empty() ? "" : " ") + name.get<std::string>();
+  const Json& wish = member(answer, "egress");
+  std::string written = wish.is_string() ? wish.get<std::string>() : "";
+  if (wish.is_array())
+    for (const auto& entry : wish) written += (written.empty() ? "" : " ") + entry.get<std::string>();
+  client.io.out << pairs({{"egress", written}, {"names", names}, {"denied", shown(answer, "denied")}});
+  return {};
+}
+
 Result<void> rotate_token(Client client, const std::string& id) {
   CREEL_TRY(const Json answer, client.api.call("POST", "/api/instance/" + http::url_encode(id) + "/token/rotate",
                                                Json::object(), kLifecycleDeadline));

@@ -5,6 +5,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "controller/cli/api_client.hpp"
 #include "controller/cli/cli.hpp"
@@ -33,6 +34,8 @@ Result<void> provision(Client client, const ProvisionOptions& options, const con
 // `source` "" removes the credential.
 Result<void> set_credential(Client client, const std::string& id, const std::string& key, const std::string& source,
                             const config::Environment& environment);
+// Shows where it may go; with `entries` sets it first: "open", "none", or names and presets.
+Result<void> egress(Client client, const std::string& id, const std::vector<std::string>& entries);
 // Prints the new token, alone.
 // An address that opens the agent's own pages, for a minute.
 Result<void> open_agent(Client client, const std::string& id);

@@ -37,6 +37,7 @@ struct Line {
 
   // Values of the commands' own options; each command uses its own few.
   std::string id, message, level, topic, email, name, expires, plan, subscription, key, from, range, image;
+  std::vector<std::string> entries;
   int limit = 50;
   int wait = -1;
   bool follow = false, purge = false, password = false, history = false;
@@ -240,7 +241,8 @@ class Commands {
     CLI::App& agents =
         *app_.add_subcommand("agents",
                              "agents: list, show, start, stop, restart, update, repair, reset-memory, "
-                             "set-credential, rotate-token, open, logs, messages, sessions, stats, plan, delete");
+                             "set-credential, rotate-token, open, egress, logs, messages, sessions, stats, plan, "
+                             "delete");
     agents.require_subcommand(1);
     client_command(agents, "list", "list agents", list_agents);
     add_id(client_command(agents, "show", "show one", [this](Client client) { return show_agent(client, line_.id); }));
@@ -277,6 +279,11 @@ class Commands {
                           [this](Client client) { return open_agent(client, line_.id); }));
     add_id(client_command(agents, "rotate-token", "give its gateway a new token; prints it, alone",
                           [this](Client client) { return rotate_token(client, line_.id); }));
+    CLI::App* reach = client_command(agents, "egress", "where it may go; with entries, from now on",
+                                     [this](Client client) { return egress(client, line_.id, line_.entries); });
+    add_id(reach);
+    reach->add_option("ENTRY", line_.entries,
+                      "open, none, or names: api.example.com, *.example.com, preset:openai, auto");
     CLI::App* logs = client_command(agents, "logs", "what it printed", [this](Client client) {
       return show_logs(client, line_.id, line_.limit, line_.level, line_.follow);
     });

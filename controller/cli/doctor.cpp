@@ -237,6 +237,17 @@ Check check_image(const Config& config, const Template& tmpl, http::Client& clie
   return {"image", false, tmpl.image + " is not there; " + remedy};
 }
 
+Check check_fence(const Config& config, http::Client& client) {
+  if (!config.fence) return {"fence", true, "switched off (CREEL_FENCE): agents reach this host and its networks"};
+  const std::string image = kEgressImage;
+  const auto answer = client.send(engine_request(config, "/images/" + image + "/json"));
+  if (!answer) return {"fence", false, "the engine cannot be asked (" + answer.error().message + ")"};
+  if (answer->status == 200) return {"fence", true, image};
+  return {"fence", false,
+          "its image " + image + " is not there, so that agents reach this host and its networks; make it with " +
+              config.share_dir + "/templates/egress/build-image.sh, or set CREEL_FENCE=off"};
+}
+
 // --- ports ----------------------------------------------------------------------------------------------------------
 
 // 0 when the address can be listened on, else errno, or -1 when the host name means nothing.
@@ -326,8 +337,10 @@ std::vector<Check> examine(const Config& config, Io& io) {
   http::Client client;
   checks.push_back(check_engine(config, client));
   // Without an engine there is no telling which images it has.
-  if (checks.back().ok && catalog)
+  const bool engine_there = checks.back().ok;
+  if (engine_there && catalog)
     checks.push_back(check_image(config, *catalog->templates.find(config.default_template), client));
+  if (engine_there) checks.push_back(check_fence(config, client));
   checks.push_back(check_port("api port", "CREEL_LISTEN", config.listen, client));
   checks.push_back(check_port("gateway port", "CREEL_GATEWAY_LISTEN", config.gateway_listen, client));
   return checks;

@@ -1,13 +1,12 @@
 #include "controller/config/config.hpp"
 
-#include <arpa/inet.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <charconv>
 #include <filesystem>
 #include <system_error>
 
+#include "controller/config/checks.hpp"
 #include "controller/config/yaml.hpp"
 
 #ifndef CREEL_DEFAULT_SHARE_DIR
@@ -20,210 +19,8 @@ namespace {
 namespace fs = std::filesystem;
 using std::chrono::seconds;
 
-// --- checks: each says in `message` what to write instead; the caller puts the place in front -----------------------
-
-Result<void> wrong(const std::string& what) { return invalid("", what); }
-
-std::string trim(std::string_view text) {
-  const auto blank = [](char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r'; };
-  while (!text.empty() && blank(text.front())) text.remove_prefix(1);
-  while (!text.empty() && blank(text.back())) text.remove_suffix(1);
-  return std::string{text};
-}
-
-std::vector<std::string> split_list(std::string_view text) {
-  std::vector<std::string> result;
-  for (;;) {
-    const auto comma = text.find(',');
-    if (auto element = trim(text.substr(0, comma)); !element.empty()) result.push_back(std::move(element));
-    if (comma == std::string_view::npos) return result;
-    text.remove_prefix(comma + 1);
-  }
-}
-
-bool only(std::string_view text, bool (*allowed)(char)) {
-  return !text.empty() && std::all_of(text.begin(), text.end(), allowed);
-}
-
-bool slug_character(char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-'; }
-
-Result<bool> parse_bool(const std::string& text) {
-  for (const char* word : {"true", "1", "yes", "on"}) {
-    if (text == word) return true;
-  }
-  for (const char* word : {"false", "0", "no", "off"}) {
-    if (text == word) return false;
-  }
-  return invalid("", "\"" + text + "\" is neither true nor false");
-}
-
-Result<int> parse_int(const std::string& text, int least, int most) {
-  int number = 0;
-  const auto [end, problem] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (problem != std::errc{} || end != text.data() + text.size() || number < least || number > most) {
-    return invalid(
-        "", "\"" + text + "\" is not a whole number from " + std::to_string(least) + " to " + std::to_string(most));
-  }
-  return number;
-}
-
-Result<seconds> parse_seconds(const std::string& text, seconds least, seconds most) {
-  CREEL_TRY(const auto duration, parse_duration(text));
-  const auto whole = std::chrono::duration_cast<seconds>(duration);
-  if (whole != duration || whole < least || whole > most) {
-    return invalid("", "\"" + text + "\" is not between " + std::to_string(least.count()) + " and " +
-                           std::to_string(most.count()) + " seconds");
-  }
-  return whole;
-}
-
-Result<std::string> parse_path(const std::string& text) {
-  std::error_code problem;
-  const fs::path absolute = fs::absolute(text, problem);
-  if (problem) return invalid("", "the path \"" + text + "\" cannot be made absolute: " + problem.message());
-  std::string path = absolute.lexically_normal().string();
-  while (path.size() > 1 && path.back() == '/') path.pop_back();
-  return path;
-}
-
-Result<std::string> parse_url(const std::string& text, std::initializer_list<std::string_view> schemes) {
-  for (const auto scheme : schemes) {
-    const std::string prefix = std::string{scheme} + "://";
-    const bool visible = std::none_of(text.begin(), text.end(), [](unsigned char c) { return c <= ' ' || c == 0x7f; });
-    if (!text.starts_with(prefix) || !visible) continue;
-    std::string url = text;
-    while (url.ends_with('/')) url.pop_back();
-    if (url.size() > prefix.size() && url[prefix.size()] != '/') return url;
-  }
-  std::string list;
-  for (const auto scheme : schemes) list += (list.empty() ? "" : " or ") + std::string{scheme} + "://";
-  return invalid("", "this is not a URL; it must begin with " + list + " and name a host");
-}
-
-Result<std::string> parse_docker_host(const std::string& text) {
-  if (text.starts_with("unix://")) {
-    if (text.size() > 8 && text[7] == '/') return text;
-    return invalid("", "\"" + text + "\" names no socket; write unix:///var/run/docker.sock");
-  }
-  if (text.starts_with("tcp://")) {
-    std::string rest = text.substr(6);
-    while (rest.ends_with('/')) rest.pop_back();
-    CREEL_TRY(const auto address, parse_host_port(rest));
-    return "tcp://" + address.str();
-  }
-  return invalid(
-      "", "\"" + text + "\" is not supported; write unix:///PATH or tcp://HOST:PORT (for ssh, forward the socket)");
-}
-
-Result<void> check_network(const std::string& text) {
-  const auto slash = text.find('/');
-  const std::string address = text.substr(0, slash);
-  unsigned char bytes[16];
-  const int bits = inet_pton(AF_INET, address.c_str(), bytes) == 1    ? 32
-                   : inet_pton(AF_INET6, address.c_str(), bytes) == 1 ? 128
-                                                                      : 0;
-  if (bits == 0 || (slash != std::string::npos && !parse_int(text.substr(slash + 1), 0, bits))) {
-    return wrong("\"" + text + "\" is neither an IP address nor a network such as 10.0.0.0/8");
-  }
-  return {};
-}
-
-// 32 bytes in base64: 43 digits, and "=" if one likes. The value itself must not appear in the error.
-Result<void> check_master_key(const std::string& given) {
-  const std::string text = trim(given);
-  const auto digit = [](char c) {
-    return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '+' || c == '/';
-  };
-  const bool size = text.size() == 43 || (text.size() == 44 && text.back() == '=');
-  const bool form = size && std::all_of(text.begin(), text.begin() + 43, digit);
-  return form ? Result<void>{} : wrong("the key is not 32 bytes in base64; make one with: openssl rand -base64 32");
-}
-
-// --- verification ---------------------------------------------------------------------------------------------------
-
 constexpr const char* kEasOnEthereum = "0xA1207F3BBa224E2c9c3c6D5aF63D0eb1582Ce587";
 constexpr const char* kEasOnBase = "0x4200000000000000000000000000000000000021";
-
-Result<std::string> parse_hex(const std::string& text, std::size_t digits) {
-  const auto digit = [](char c) { return std::isxdigit(static_cast<unsigned char>(c)) != 0; };
-  if (text.size() != digits + 2 || !text.starts_with("0x") || !only(std::string_view{text}.substr(2), digit))
-    return invalid("", "\"" + text + "\" is not \"0x\" and " + std::to_string(digits) + " hex digits");
-  return text;
-}
-
-Result<std::vector<std::string>> parse_hex_list(const std::string& text, std::size_t digits) {
-  std::vector<std::string> list;
-  for (const auto& element : split_list(text)) {
-    CREEL_TRY(std::string parsed, parse_hex(element, digits));
-    list.push_back(std::move(parsed));
-  }
-  return list;
-}
-
-// Lower case, and no IP address: the last label begins with a letter.
-bool domain_name(std::string_view text) {
-  if (text.empty() || text.size() > 253) return false;
-  for (;;) {
-    const auto dot = text.find('.');
-    const auto label = text.substr(0, dot);
-    if (!only(label, slug_character) || label.size() > 63 || label.front() == '-' || label.back() == '-') return false;
-    if (dot == std::string_view::npos) return label.front() >= 'a' && label.front() <= 'z';
-    text.remove_prefix(dot + 1);
-  }
-}
-
-// "https://example.com:8443/x" -> "https", "example.com", ":8443"
-struct UrlParts {
-  std::string scheme, host, port, rest;
-};
-
-UrlParts split_url(const std::string& url) {
-  UrlParts parts;
-  const auto colons = url.find("://");
-  if (colons == std::string::npos) return parts;
-  parts.scheme = url.substr(0, colons);
-  const auto slash = std::min(url.find_first_of("/?#", colons + 3), url.size());
-  const std::string authority = url.substr(colons + 3, slash - colons - 3);
-  parts.rest = url.substr(slash);
-  const auto colon =
-      authority.find(':', authority.starts_with('[') ? std::min(authority.find(']'), authority.size()) : 0);
-  parts.host = authority.substr(0, colon);
-  if (colon != std::string::npos) parts.port = authority.substr(colon);
-  return parts;
-}
-
-// Browsers let authenticators make no keys for IP addresses, but for "localhost", which is this machine too.
-UrlParts webauthn_url(const std::string& url) {
-  UrlParts parts = split_url(url);
-  if (parts.host == "127.0.0.1" || parts.host == "[::1]") parts.host = "localhost";
-  return parts;
-}
-
-std::string default_rp_id(const std::string& url) {
-  const std::string host = webauthn_url(url).host;
-  return domain_name(host) ? host : std::string{};
-}
-
-std::string default_origin(const std::string& url) {
-  const UrlParts parts = webauthn_url(url);
-  // As browsers write it: without the scheme's own port.
-  const bool own = parts.port == (parts.scheme == "https" ? ":443" : ":80");
-  return parts.scheme + "://" + parts.host + (own ? std::string{} : parts.port);
-}
-
-Result<void> check_origin(const std::string& origin, const std::string& rp_id) {
-  const UrlParts parts = split_url(origin);
-  const bool localhost = parts.host == "localhost" || parts.host.ends_with(".localhost");
-  const bool secure = parts.scheme == "https" || (parts.scheme == "http" && localhost);
-  const bool port = parts.port.empty() || parse_int(parts.port.substr(1), 1, 65535).has_value();
-  if (!secure || !domain_name(parts.host) || !port || !parts.rest.empty())
-    return wrong("\"" + origin +
-                 "\" is not an origin such as https://example.com, without a path (http:// only for localhost)");
-  if (rp_id.empty()) return wrong("set CREEL_WEBAUTHN_RP_ID too: there is no domain to take from CREEL_URL");
-  if (parts.host != rp_id && !parts.host.ends_with("." + rp_id))
-    return wrong("\"" + origin + "\" is not of the domain " + rp_id + " (CREEL_WEBAUTHN_RP_ID)");
-  return {};
-}
 
 // --- the table ------------------------------------------------------------------------------------------------------
 
@@ -262,7 +59,7 @@ Result<std::string> default_state_dir(const Context& context) {
   if (const auto xdg = from(context.sources.environment, "XDG_STATE_HOME"); xdg.starts_with('/')) return xdg + "/creel";
   if (const auto home = from(context.sources.environment, "HOME"); home.starts_with('/'))
     return home + "/.local/state/creel";
-  return invalid("", "there is no home folder to keep state in; set CREEL_STATE_DIR");
+  return wrong("there is no home folder to keep state in; set CREEL_STATE_DIR");
 }
 
 bool holds_plans(const fs::path& share) {
@@ -422,12 +219,18 @@ const Entry kEntries[] = {
        return context.config.docker_tls_verify && home.starts_with('/') ? home + "/.docker" : std::string{};
      },
      SET(docker_cert_path, parse_path(value)), "folder with ca.pem, cert.pem and key.pem"},
+    {"CREEL_FENCE", FALLBACK("on"), SET(fence, parse_bool(value)),
+     "keep agents from the engine's host, from its private networks and from metadata services; on or off"},
+    {"CREEL_FENCE_ALLOW", NO_FALLBACK,
+     SET(fence_allow, parse_each(value, [](const std::string& one) { return parse_fence_allow(one); })),
+     "where they may go all the same: addresses, networks, or host, each with a port if one likes, separated by commas "
+     "(192.168.1.10:11434, host:11434)"},
+    {"CREEL_EGRESS_RESOLVERS", "the engine's", unset,
+     SET(egress_resolvers, parse_each(value, parse_address)),
+     "name servers that the gateways of egress lists ask, separated by commas"},
     {"OPENCLAW_IMAGE", "the template's", unset, SET_TEXT(openclaw_image), "image of the openclaw template"},
     {"CREEL_IMAGE_ALLOWLIST", "each template's own repositories", unset,
-     [](Config& config, const std::string& value) -> Result<void> {
-       config.image_allowlist = split_list(value);
-       return {};
-     },
+     SET(image_allowlist, Result<std::vector<std::string>>{split_list(value)}),
      "image repositories an update may name, separated by commas"},
     {"AGENTS_DOMAIN", FALLBACK("agents.localhost"),
      [](Config& config, const std::string& value) -> Result<void> {
@@ -468,11 +271,7 @@ const Entry kEntries[] = {
     {"CREEL_CHAT_WAIT", FALLBACK("60s"), SET(chat_wait, parse_seconds(value, seconds{1}, seconds{600})),
      "how long a chat request waits for the reply"},
     {"CREEL_TRUSTED_PROXIES", NO_FALLBACK,
-     [](Config& config, const std::string& value) -> Result<void> {
-       config.trusted_proxies = split_list(value);
-       for (const auto& network : config.trusted_proxies) CREEL_CHECK(check_network(network));
-       return {};
-     },
+     SET(trusted_proxies, parse_each(value, parse_network)),
      "addresses or networks whose X-Forwarded-For is believed, separated by commas"},
     {"CREEL_RATE_LIMIT_PROVISION", FALLBACK("5"), SET(rate_limit_provision, parse_int(value, 0, 1'000'000)),
      "requests a minute and address to /api/provision; 0 = no limit"},

@@ -17,6 +17,7 @@
 #include <string_view>
 #include <vector>
 
+#include "controller/core/fence.hpp"
 #include "controller/core/orphans.hpp"
 #include "controller/core/result.hpp"
 
@@ -67,7 +68,10 @@ struct Config {
   bool docker_tls_verify = false;  // DOCKER_TLS_VERIFY
   std::string docker_cert_path;    // DOCKER_CERT_PATH: folder with ca.pem, cert.pem, key.pem; "" = no TLS unless verify
   std::string openclaw_image;      // OPENCLAW_IMAGE: "" = the template's
-  std::vector<std::string> image_allowlist;  // CREEL_IMAGE_ALLOWLIST: repositories; empty = the template's
+  bool fence = true;               // CREEL_FENCE: keep agents from the host and its private networks
+  std::vector<FenceAllow> fence_allow;        // CREEL_FENCE_ALLOW: exceptions
+  std::vector<std::string> egress_resolvers;  // CREEL_EGRESS_RESOLVERS: addresses; empty = the engine's
+  std::vector<std::string> image_allowlist;   // CREEL_IMAGE_ALLOWLIST: repositories; empty = the template's
 
   // API
   std::string agents_domain;                 // AGENTS_DOMAIN

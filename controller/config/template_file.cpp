@@ -343,7 +343,20 @@ bool memory_path(std::string_view path) {
   return true;
 }
 
-Template read_template(const fs::path& folder) {
+// A word, or a list of names and presets.
+void read_egress(const Fields& fields, const EgressPresets& presets, Template& tmpl) {
+  const auto node = fields.find("egress");
+  if (!node) return;
+  const std::vector<std::string> entries =
+      node->IsSequence() ? fields.texts("egress") : std::vector<std::string>{fields.text("egress")};
+  if (!node->IsSequence() && entries[0] != "open" && entries[0] != "none")
+    fields.refuse("egress", "must be open, none, or a list of domain names and presets");
+  auto wish = make_egress_wish(entries, presets);
+  if (!wish) fields.refuse("egress", wish.error().message);
+  tmpl.egress = std::move(*wish);
+}
+
+Template read_template(const fs::path& folder, const EgressPresets& presets) {
   Template tmpl;
   tmpl.name = folder.filename().string();
   const YamlFile file{(folder / "template.yaml").string()};
@@ -358,7 +371,7 @@ Template read_template(const fs::path& folder) {
       {"description", "version",    "image",       "image_allowlist", "gateway", "entrypoint",     "command",
        "env",         "user",       "working_dir", "state_dir",       "tmpfs",   "read_only_root", "init",
        "port",        "stop_grace", "limits",      "readiness",       "models",  "default_model",  "provider_models",
-       "config",      "files",      "memory"}};
+       "config",      "files",      "memory",      "egress"}};
   tmpl.description = fields.text("description");
   tmpl.image = fields.required_text("image");
   const auto image = parse_fixed_image(tmpl.image);
@@ -378,6 +391,7 @@ Template read_template(const fs::path& folder) {
   read_models(fields, tmpl);
   const bool token_in_config = read_config(fields, tmpl);
   const bool token_in_files = read_files(fields, tmpl);
+  read_egress(fields, presets, tmpl);
   tmpl.memory = fields.texts("memory");
   for (const auto& path : tmpl.memory) {
     if (!memory_path(path))
@@ -439,18 +453,18 @@ SubscriptionPlan read_plan(const YamlFile& file, const YAML::Node& node, int ran
 
 }  // namespace
 
-Result<Template> load_template(const std::string& folder) {
+Result<Template> load_template(const std::string& folder, const EgressPresets& presets) {
   return guarded([&]() -> Result<Template> {
     std::error_code problem;
     fs::path path = fs::absolute(folder, problem).lexically_normal();
     if (path.filename().empty()) path = path.parent_path();
-    Template tmpl = read_template(path);
+    Template tmpl = read_template(path, presets);
     CREEL_CHECK(check_rendering(tmpl, path.string()));
     return tmpl;
   });
 }
 
-Result<std::vector<Template>> load_templates(const std::vector<std::string>& folders) {
+Result<std::vector<Template>> load_templates(const std::vector<std::string>& folders, const EgressPresets& presets) {
   std::map<std::string, Template> found;
   for (const auto& folder : folders) {
     std::error_code problem;
@@ -465,7 +479,7 @@ Result<std::vector<Template>> load_templates(const std::vector<std::string>& fol
           "", "the template folder " + folder + " holds no <name>/template.yaml; add one, or unset CREEL_TEMPLATES");
     std::sort(names.begin(), names.end());
     for (const auto& name : names) {
-      CREEL_TRY(auto tmpl, load_template(name));
+      CREEL_TRY(auto tmpl, load_template(name, presets));
       found.insert_or_assign(tmpl.name, std::move(tmpl));
     }
   }
@@ -493,6 +507,28 @@ Result<Plans> load_plans(const std::string& path) {
   });
 }
 
+Result<EgressPresets> load_egress_presets(const std::string& path) {
+  return guarded([&]() -> Result<EgressPresets> {
+    const YamlFile file{path};
+    const Fields fields{file, file.root(), "", {"presets"}};
+    const auto map = fields.find("presets");
+    if (!map || !map->IsMap()) fields.refuse("presets", "must be a map of names to lists of domain names");
+    EgressPresets presets;
+    for (const auto& [name, node] : pairs(file, *map, "presets")) {
+      const std::string at = "presets." + name;
+      if (!characters(name, "-_")) file.refuse(node, at, "is not a name of letters, digits, - and _");
+      if (!node.IsSequence() || node.size() == 0) file.refuse(node, at, "must be a list of domain names");
+      for (const auto& element : node) {
+        const std::string domain = scalar_text(file, element, at);
+        if (!egress_name(domain))
+          file.refuse(element, at, "\"" + domain + "\" is not a domain name such as api.example.com or *.example.com");
+        presets[name].push_back(domain);
+      }
+    }
+    return presets;
+  });
+}
+
 Result<Catalog> load_catalog(const Config& config) {
   if (config.shipped_templates.empty()) {
     return invalid("CREEL_SHARE_DIR",
@@ -509,11 +545,19 @@ Result<Catalog> load_catalog(const Config& config) {
     bool own_templates = !own_plans;
     for (fs::directory_iterator entry{config.templates, problem}, end; !problem && entry != end;
          entry.increment(problem)) {
-      own_templates = own_templates || entry->is_directory(problem);
+      own_templates = own_templates || (entry->is_directory(problem) && entry->path().filename() != "egress");
     }
     if (own_templates) folders.push_back(config.templates);
   }
-  CREEL_TRY(auto templates, load_templates(folders));
+  EgressPresets presets;
+  for (const std::string& folder : {config.templates, config.shipped_templates}) {
+    const std::string file = folder + "/egress/presets.yaml";
+    std::error_code problem;
+    if (folder.empty() || !fs::exists(file, problem)) continue;
+    CREEL_TRY(auto more, load_egress_presets(file));
+    presets.merge(more);  // which keeps what is there: the operator's own
+  }
+  CREEL_TRY(auto templates, load_templates(folders, presets));
   CREEL_TRY(auto plans, load_plans(plans_file));
   for (auto& tmpl : templates) {
     if (tmpl.name == "openclaw" && !config.openclaw_image.empty()) {
@@ -529,7 +573,7 @@ Result<Catalog> load_catalog(const Config& config) {
     }
     if (!config.image_allowlist.empty()) tmpl.image_allowlist = config.image_allowlist;
   }
-  Catalog catalog{TemplateSet{std::move(templates)}, std::move(plans)};
+  Catalog catalog{TemplateSet{std::move(templates), std::move(presets)}, std::move(plans)};
   if (catalog.templates.find(config.default_template) == nullptr) {
     std::string names;
     for (const auto& tmpl : catalog.templates.all()) names += (names.empty() ? "" : ", ") + tmpl.name;

@@ -20,11 +20,14 @@ struct Config;
 namespace config {
 
 // The template in `folder` (its last component is the name), which holds template.yaml and perhaps build-image.sh.
-Result<Template> load_template(const std::string& folder);
+Result<Template> load_template(const std::string& folder, const EgressPresets& presets = {});
 // Every subfolder that holds a template.yaml, of each folder in turn; a later one wins over an earlier of the same
 // name.
-Result<std::vector<Template>> load_templates(const std::vector<std::string>& folders);
+Result<std::vector<Template>> load_templates(const std::vector<std::string>& folders,
+                                             const EgressPresets& presets = {});
 Result<Plans> load_plans(const std::string& file);
+// Presets of egress lists.
+Result<EgressPresets> load_egress_presets(const std::string& file);
 
 // What a controller runs with: the shipped templates and those of CREEL_TEMPLATES, and plans.yaml of the latter if it
 // has one. OPENCLAW_IMAGE and CREEL_IMAGE_ALLOWLIST are applied; the default template is known to be there.

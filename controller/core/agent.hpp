@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "controller/core/clock.hpp"
+#include "controller/core/fence.hpp"
 #include "controller/core/ids.hpp"
 
 namespace creel {
@@ -43,6 +44,8 @@ struct WorkloadSpec {
   std::int64_t stop_grace_seconds = 10;
   std::int64_t nofile = 1024;
   Resources resources;
+  // The names it may reach, sorted (egress.hpp); empty: nothing outside its network; nullopt: the internet.
+  std::optional<std::vector<std::string>> egress;
   bool operator==(const WorkloadSpec&) const = default;
 };
 
@@ -200,16 +203,18 @@ struct Observed {
   std::optional<ObservedImage> candidate;  // the image of the update under way
   std::vector<std::string> last_lines;     // of the log of a container that exited or does not get ready
   ConfigWord config_word = ConfigWord::none;
-  std::string config_message;  // why it was refused, as the agent says
-  std::string error;           // why presence is unknown
-  bool engine_away = false;    // because the engine cannot be reached at all
+  std::string config_message;      // why it was refused, as the agent says
+  std::string error;               // why presence is unknown
+  bool engine_away = false;        // because the engine cannot be reached at all
+  std::optional<FenceView> fence;  // nullopt: this runtime has none, or has not looked yet
   TimePoint at;
 };
 
 struct Condition {
-  std::string type;     // "Ready", "EngineReachable", "CrashLooping", "ImageAvailable", "ConfigAccepted", "Progressing"
-  std::string status;   // "True" | "False" | "Unknown"
-  std::string reason;   // CamelCase word
+  std::string type;    // "Ready", "EngineReachable", "CrashLooping", "ImageAvailable", "ConfigAccepted", "Progressing",
+                       // "Fenced"
+  std::string status;  // "True" | "False" | "Unknown"
+  std::string reason;  // CamelCase word
   std::string message;  // one sentence
   TimePoint last_transition;
   bool operator==(const Condition&) const = default;

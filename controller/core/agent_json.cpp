@@ -44,6 +44,7 @@ void to_json(json& j, const WorkloadSpec& v) {
            {"stopGraceSeconds", v.stop_grace_seconds},
            {"nofile", v.nofile},
            {"resources", v.resources}};
+  if (v.egress) j["egress"] = *v.egress;  // only then: the hash of every other spec stays what it was
 }
 void from_json(const json& j, WorkloadSpec& v) {
   read(j, "image", v.image);
@@ -60,6 +61,8 @@ void from_json(const json& j, WorkloadSpec& v) {
   read(j, "stopGraceSeconds", v.stop_grace_seconds);
   read(j, "nofile", v.nofile);
   read(j, "resources", v.resources);
+  if (const auto egress = j.find("egress"); egress != j.end() && !egress->is_null())
+    v.egress = egress->get<std::vector<std::string>>();
 }
 
 void to_json(json& j, const VolumeFile& v) {

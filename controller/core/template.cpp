@@ -251,7 +251,7 @@ Result<void> check_config_fragment(const Template& tmpl, const std::string& frag
   return check_keys(tmpl.protected_keys, path, parsed);
 }
 
-Result<Rendered> render(const Template& tmpl, const RenderInput& input) {
+Result<Rendered> render(const Template& tmpl, const RenderInput& input, const EgressPresets& presets) {
   if (input.resources.memory_bytes < tmpl.min_memory_bytes) {
     return invalid("tier", "The template " + tmpl.name + " needs " + std::to_string(tmpl.min_memory_bytes >> 20) +
                                " MiB of memory; the plan gives " + std::to_string(input.resources.memory_bytes >> 20) +
@@ -285,6 +285,7 @@ Result<Rendered> render(const Template& tmpl, const RenderInput& input) {
   spec.stop_grace_seconds = tmpl.stop_grace_seconds;
   spec.nofile = tmpl.nofile;
   spec.resources = input.resources;
+  spec.egress = egress_names(input.egress.value_or(tmpl.egress), presets, input.secrets);
   // The template says what the software can use, the plan what the owner may have.
   spec.resources.pids = std::min(tmpl.pids, input.resources.pids);
 

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "controller/core/agent.hpp"
+#include "controller/core/egress.hpp"
 #include "controller/core/result.hpp"
 
 namespace creel {
@@ -67,6 +68,7 @@ struct Template {
   // aiProvider of the API -> the model of an agent that names none ("openrouter" -> ...); without one: default_model.
   std::map<std::string, std::string> provider_models;
   std::vector<TemplateFile> files;
+  EgressWish egress;  // of an agent whose owner says nothing
   // What resetting the memory clears: paths relative to state_dir, folders with a closing "/"; a part may be "*".
   std::vector<std::string> memory;
 };
@@ -80,6 +82,7 @@ struct RenderInput {
   Resources resources;                         // of the plan
   std::string config;                          // the owner's JSON fragment (an object), "" = {}
   std::map<std::string, std::string> secrets;  // "gateway_token" and others by name
+  std::optional<EgressWish> egress;            // nullopt: the template's
 };
 
 struct Rendered {
@@ -91,19 +94,22 @@ struct Rendered {
 Result<void> check_config_fragment(const Template& tmpl, const std::string& fragment);
 // config_base with the parts of config_when and then the fragment merged over it (objects merge, anything else
 // replaces). Placeholders are filled in only in the template's own texts, never in the owner's fragment.
-Result<Rendered> render(const Template& tmpl, const RenderInput& input);
+Result<Rendered> render(const Template& tmpl, const RenderInput& input, const EgressPresets& presets = {});
 
 // The documented words (claude-opus-4-6, gpt-4, custom), or any provider/model id of [A-Za-z0-9._:/-]{1,128}.
 bool valid_model(std::string_view model);
 
 class TemplateSet {
  public:
-  explicit TemplateSet(std::vector<Template> templates) : templates_(std::move(templates)) {}
+  explicit TemplateSet(std::vector<Template> templates, EgressPresets presets = {})
+      : templates_(std::move(templates)), presets_(std::move(presets)) {}
   const Template* find(std::string_view name) const;
   const std::vector<Template>& all() const { return templates_; }
+  const EgressPresets& presets() const { return presets_; }
 
  private:
   std::vector<Template> templates_;
+  EgressPresets presets_;
 };
 
 }  // namespace creel

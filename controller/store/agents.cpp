@@ -23,6 +23,8 @@ Result<void> notify_wish(Tx& tx, const AgentId& id) {
   return {};
 }
 
+Param egress_column(const AgentRow& row) { return row.egress ? Param{to_column(*row.egress)} : Param{std::nullopt}; }
+
 }  // namespace
 
 Result<AgentRow> agent_of(const Rows::Row& row) {
@@ -56,6 +58,10 @@ Result<AgentRow> agent_of(const Rows::Row& row) {
   agent.files_hash = row.text("files_hash");
   agent.restart_files_hash = row.text("restart_files_hash");
   agent.config_etag = row.text("config_etag");
+  if (!row.is_null("egress")) {
+    CREEL_TRY(agent.egress, parse_stored<EgressWish>(row.text("egress"), "egress"));
+  }
+  agent.egress_denied = row.unsigned_integer("egress_denied");
   agent.created_at = row.time("created_at");
   agent.updated_at = row.time("updated_at");
   agent.deleted_at = row.optional_time("deleted_at");
@@ -76,33 +82,35 @@ Result<void> insert_agent(Tx& tx, const AgentRow& row, int limit) {
   }
   CREEL_TRY(
       [[maybe_unused]] const auto inserted,
-      tx.exec("INSERT INTO agents (id, controller_id, owner_id, name, template_name, model, tier, image, version, "
-              "desired, generation, restart_wish, repair_wish, purge, spec, spec_hash, readiness, files_hash, "
-              "restart_files_hash, config_etag, created_at, updated_at, deleted_at) VALUES ($1, $2, $3, $4, $5, "
-              "$6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23)",
-              {row.id,
-               row.controller_id,
-               row.owner,
-               row.name,
-               row.template_name,
-               row.model,
-               row.tier,
-               row.image,
-               row.version,
-               to_string(row.desired),
-               row.generation,
-               row.restart_wish,
-               row.repair_wish,
-               row.purge,
-               to_column(row.spec),
-               row.spec_hash,
-               to_column(row.readiness),
-               row.files_hash,
-               row.restart_files_hash,
-               row.config_etag,
-               row.created_at,
-               row.updated_at,
-               row.deleted_at}));
+      tx.exec(
+          "INSERT INTO agents (id, controller_id, owner_id, name, template_name, model, tier, image, version, "
+          "desired, generation, restart_wish, repair_wish, purge, spec, spec_hash, readiness, files_hash, "
+          "restart_files_hash, config_etag, created_at, updated_at, deleted_at, egress) VALUES ($1, $2, $3, $4, $5, "
+          "$6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24)",
+          {row.id,
+           row.controller_id,
+           row.owner,
+           row.name,
+           row.template_name,
+           row.model,
+           row.tier,
+           row.image,
+           row.version,
+           to_string(row.desired),
+           row.generation,
+           row.restart_wish,
+           row.repair_wish,
+           row.purge,
+           to_column(row.spec),
+           row.spec_hash,
+           to_column(row.readiness),
+           row.files_hash,
+           row.restart_files_hash,
+           row.config_etag,
+           row.created_at,
+           row.updated_at,
+           row.deleted_at,
+           egress_column(row)}));
   CREEL_TRY([[maybe_unused]] const auto status,
             tx.exec("INSERT INTO agent_status (agent_id, status, history) VALUES ($1, $2, $3)",
                     {row.id, to_column(row.status), to_column(History{})}));
@@ -161,6 +169,7 @@ Result<void> save_wish(Tx& tx, AgentRow& row) {
                     "desired = $8, generation = generation + 1, restart_wish = $9, repair_wish = $10, purge = $11, "
                     "spec = $12, spec_hash = $13, readiness = $14, files_hash = $15, restart_files_hash = $16, "
                     "config_etag = $17, reset_wish = $19, memory_paths = $20, update_wish = $21, update_image = $22, "
+                    "egress = $23, "
                     "updated_at = clock_timestamp(), "
                     "deleted_at = CASE WHEN $8 = 'deleted' THEN coalesce($18, clock_timestamp()) END "
                     "WHERE id = $1 RETURNING generation, updated_at, deleted_at",
@@ -185,12 +194,19 @@ Result<void> save_wish(Tx& tx, AgentRow& row) {
                      row.reset_wish,
                      to_column(row.memory_paths),
                      row.update_wish,
-                     row.update_image}));
+                     row.update_image,
+                     egress_column(row)}));
   if (rows.empty()) return Error{ErrorKind::not_found, "no such agent"};
   row.generation = rows[0].unsigned_integer("generation");
   row.updated_at = rows[0].time("updated_at");
   row.deleted_at = rows[0].optional_time("deleted_at");
   return notify_wish(tx, row.id);
+}
+
+Result<void> count_denied(Tx& tx, const AgentId& id, std::uint64_t times) {
+  CREEL_TRY([[maybe_unused]] const auto rows,
+            tx.exec("UPDATE agents SET egress_denied = egress_denied + $2 WHERE id = $1", {id, times}));
+  return {};
 }
 
 Result<bool> was_agent_of(Tx& tx, const AgentId& id, const UserId& owner) {

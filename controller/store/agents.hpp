@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "controller/core/agent.hpp"
+#include "controller/core/egress.hpp"
 #include "controller/core/ids.hpp"
 #include "controller/core/result.hpp"
 #include "controller/store/pg.hpp"
@@ -50,6 +51,8 @@ struct AgentRow {
   std::string files_hash;
   std::string restart_files_hash;
   std::string config_etag;
+  std::optional<EgressWish> egress;  // nullopt: as the template says
+  std::uint64_t egress_denied = 0;   // how often it was refused to go somewhere; read only
   TimePoint created_at;
   TimePoint updated_at;
   std::optional<TimePoint> deleted_at;
@@ -71,6 +74,8 @@ Result<std::optional<AgentRow>> oldest_live_agent(Tx& tx, const UserId& owner);
 // Writes every wish column (not id, controller, owner, created_at, status), takes generation one up in row and table,
 // sets updated_at, notifies. The caller holds the row locked by get_agent(…, true).
 Result<void> save_wish(Tx& tx, AgentRow& row);
+// Adds to AgentRow::egress_denied; an agent that is gone is passed over.
+Result<void> count_denied(Tx& tx, const AgentId& id, std::uint64_t times);
 // The id was an agent of this user and is gone for good (so that a repeated DELETE can get the same answer).
 Result<bool> was_agent_of(Tx& tx, const AgentId& id, const UserId& owner);
 

@@ -421,7 +421,15 @@ class Scenarios:
         target, body = sample(operation, self.ids(operation, agent))
         return Ask(self.world.owner, target, body)
 
-    updateAgent_409 = putConfig_409 = resetMemory_409 = updateInstance_409 = rotateToken_409 = postAgentAction_409 = _no_template
+    updateAgent_409 = putConfig_409 = putEgress_409 = resetMemory_409 = updateInstance_409 = rotateToken_409 = postAgentAction_409 = _no_template
+
+    # of an agent of its own, which waits from then on: the server has no fence
+    def putEgress_200(self, operation):
+        target, body = sample(operation, self.ids(operation, self.new_agent()))
+        return Ask(self.world.owner, target, body)
+
+    def putEgress_400_name(self, operation):
+        return Ask(self.world.owner, self.good(operation).target, {"egress": ["https://example.com/"]})
 
     def getToken_409(self, operation):
         ask = self._no_template(operation)

@@ -531,7 +531,8 @@ TEST_F(DockerRuntimeTest, MakesTheBridgeOnceHoweverManyAskAtOnce) {
 
 TEST_F(DockerRuntimeTest, RefusesABridgeOfSomebodyElse) {
   const std::string name = "creel-" + controller + "-1";
-  const auto theirs = engine->network_create(name, "cr" + random_hex(4), {});
+  const auto theirs =
+      engine->network_create(docker::NetworkSpec{name, "cr" + random_hex(4), {}, false, false, "", "", ""});
   ASSERT_TRUE(theirs) << theirs.error().message;
   const auto id = runtime->apply(creation(agent, spec({"sleep"})), {});
   ASSERT_FALSE(id);

@@ -23,7 +23,7 @@ void World::end_all_trouble() {
   armed_.clear();
   answer_delay_ = milliseconds{0};
   leader_leaves_.reset();
-  engine_back_ = store_back_ = registry_back_ = disk_back_ = hints_back_ = hints_single_ = now;
+  engine_back_ = store_back_ = registry_back_ = disk_back_ = fence_back_ = hints_back_ = hints_single_ = now;
   // Daemons come back, names are free again, controllers are started.
   while (!agenda_.empty()) {
     const auto what = std::move(agenda_.begin()->second);

@@ -99,6 +99,10 @@ void World::befall(const Step& step, const AgentId& id) {
       done();
       disk_back_ = now + step.lasts;
       break;
+    case What::fence_down:
+      done();
+      fence_back_ = now + step.lasts;
+      break;
     case What::registry_away:
       done();
       registry_back_ = now + step.lasts;

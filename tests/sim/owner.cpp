@@ -109,6 +109,11 @@ std::optional<AgentId> Owners::wish(What what, int slot, TimePoint now) {
       desired.spec.resources.memory_bytes += 1 << 20;
       desired.spec_hash = spec_hash(desired.spec);
       break;
+    case What::list_egress:
+      if (std::exchange(desired.spec.egress, std::nullopt) == std::nullopt)
+        desired.spec.egress = std::vector<std::string>{"allowed.test"};
+      desired.spec_hash = spec_hash(desired.spec);
+      break;
     case What::update:
       update_to(desired.update_wish % 3 == 2 ? kFirstImage : "agent:" + std::to_string(2 + desired.update_wish % 2));
       break;

@@ -66,6 +66,11 @@ void Watch::operation_begins(const Pass& pass, const Operation& operation, bool 
     return say("deleted-stays", name + " for a deleted agent");
   if (starts && pass.loaded->desired.state == DesiredState::stopped && as<op::CreateWorkload>(operation) == nullptr)
     return say("stopped-stays", name + " for an agent that is to be stopped");
+  // An update's own steps are refused by the runtime, and gone back on.
+  const UpdateStep step = pass.loaded->history.update.step;
+  if (as<op::StartWorkload>(operation) != nullptr && pass.loaded->desired.spec.egress && pass.seen->fence &&
+      !pass.seen->fence->in_force && (step == UpdateStep::none || step == UpdateStep::pulling))
+    return say("listed-is-fenced", "an agent with an egress list is started though the fence was seen down");
   if (const auto* create = as<op::CreateWorkload>(operation)) create_begins(pass, *create);
   if (as<op::RestartWorkload>(operation) != nullptr) restart_begins(pass);
   if (touches_data(operation)) storage_begins(pass, operation, now);

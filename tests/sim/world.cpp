@@ -42,6 +42,7 @@ World::World(const Script& script, bool tells)
       store_back_(now),
       registry_back_(now),
       disk_back_(now),
+      fence_back_(now),
       hints_back_(now),
       hints_single_(now) {
   for (const char* image : kRegistry) engine.pullable.insert(image);
@@ -88,6 +89,7 @@ TimePoint World::next_event() const {
 
 void World::happen_what_is_due() {
   engine.disk_full = now < disk_back_;
+  engine.fenced = now >= fence_back_;
   engine.tick();
   owners.run_processes(now);
   while (!agenda_.empty() && agenda_.begin()->first <= now) {

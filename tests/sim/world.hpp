@@ -107,6 +107,7 @@ class World {
   TimePoint store_back_;
   TimePoint registry_back_;
   TimePoint disk_back_;
+  TimePoint fence_back_;
   TimePoint hints_back_;
   TimePoint hints_single_;
   int boots_ = 0;  // of the daemon

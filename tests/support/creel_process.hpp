@@ -37,6 +37,10 @@ class EngineApi {
  public:
   Answer call(const std::string& method, const std::string& path, const nlohmann::json& body = nullptr,
               http::Headers headers = {});
+  // A body that is not JSON.
+  Answer send(const std::string& method, const std::string& path, std::string body, http::Headers headers);
+  // Runs a command in a running container as the container's user; what it printed, to both its streams.
+  std::string exec(const std::string& container, const std::vector<std::string>& command);
   // inspect of the agent's container; discarded JSON when there is none.
   nlohmann::json container(const std::string& agent);
   // Removes every container, volume and network that carries this controller's label.

@@ -1,50 +1,22 @@
 // A small OpenAI-compatible model for agents to talk to. Tests only.
 #pragma once
 
-#include <signal.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-#include <cstdio>
 #include <nlohmann/json.hpp>
-#include <stdexcept>
 #include <string>
+
+#include "tests/support/server_process.hpp"
 
 namespace creel::test {
 
 // tests/support/model_server.py on a port of its own, reachable from agents' bridges.
 class ModelServer {
  public:
-  ModelServer() {
-    int out[2];
-    if (pipe(out) != 0) throw std::runtime_error("no pipe");
-    pid_ = fork();
-    if (pid_ == 0) {
-      dup2(out[1], 1);
-      close(out[0]);
-      close(out[1]);
-      const std::string script = std::string{CREEL_SOURCE_DIR} + "/tests/support/model_server.py";
-      execlp("python3", "python3", script.c_str(), "--host", "0.0.0.0", "--port", "0", static_cast<char*>(nullptr));
-      _exit(127);
-    }
-    close(out[1]);
-    FILE* stream = fdopen(out[0], "r");
-    char line[256] = {};
-    if (fgets(line, sizeof line, stream) == nullptr) throw std::runtime_error("the model server did not start");
-    fclose(stream);
-    const std::string text = line;
-    port_ = text.substr(text.rfind(':') + 1);  // "listening on HOST:PORT"
-    while (!port_.empty() && port_.back() == '\n') port_.pop_back();
-  }
-  ~ModelServer() {
-    kill(pid_, SIGTERM);
-    waitpid(pid_, nullptr, 0);
-  }
-  const std::string& port() const { return port_; }
+  // "listening on HOST:PORT"
+  const std::string& port() const { return server_.port(); }
 
  private:
-  pid_t pid_ = 0;
-  std::string port_;
+  ServerProcess server_{{"python3", std::string{CREEL_SOURCE_DIR} + "/tests/support/model_server.py", "--host",
+                         "0.0.0.0", "--port", "0"}};
 };
 
 // The configuration by which an OpenClaw agent talks to it; `host`: where its bridge reaches this machine.

@@ -132,6 +132,12 @@ TEST(Codec, EveryLossOfIsolationIsADrift) {
       {"Tmpfs", nullptr},
       {"RestartPolicy", {{"Name", "no"}}},
       {"NetworkMode", "host"},
+      {"VolumesFrom", json::array({"other"})},
+      {"GroupAdd", json::array({"0"})},
+      {"UsernsMode", "host"},
+      {"DeviceCgroupRules", json::array({"c *:* rwm"})},
+      {"Sysctls", {{"net.ipv4.ip_forward", "1"}}},
+      {"Dns", json::array({"192.0.2.1"})},
       {"PidMode", "host"},
       {"IpcMode", "host"},
       {"UTSMode", "host"},
@@ -151,6 +157,25 @@ TEST(Codec, EveryLossOfIsolationIsADrift) {
   json root = good;
   root["Config"]["User"] = "";
   EXPECT_FALSE(hardened(root));
+}
+
+TEST(Codec, TakesForDriftWhatJoinsAContainerToAnotherNetwork) {
+  const auto hardened = [](const json& body) {
+    return observe_container(read_container(body.dump(), info()).value(), kAgent, "golden").hardening_ok;
+  };
+  const json good = json::parse(recorded("container_running.json"));
+  ASSERT_TRUE(hardened(good));
+  json joined = good;
+  joined["NetworkSettings"]["Networks"]["bridge"] = {{"IPAddress", ""}};
+  EXPECT_FALSE(hardened(joined)) << "even while it has no address there yet";
+  json moved = good;
+  moved["NetworkSettings"]["Networks"] = {{"bridge", {{"IPAddress", "172.17.0.2"}}}};
+  EXPECT_FALSE(hardened(moved));
+  json lost = good;
+  lost["NetworkSettings"]["Networks"] = json::object();
+  EXPECT_FALSE(hardened(lost)) << "nobody can reach it";
+  lost["State"]["Status"] = "exited";
+  EXPECT_TRUE(hardened(lost)) << "its start attaches it";
 }
 
 TEST(Codec, DoesNotTakeForDriftWhatTheKernelCannotLimit) {

@@ -57,6 +57,8 @@ TEST(Config, HasTheDocumentedDefaults) {
   EXPECT_EQ(config.rate_limit_api, 300);
   EXPECT_EQ(config.volume_retention, std::chrono::hours{24 * 7});
   EXPECT_EQ(config.chat_wait, std::chrono::seconds{60});
+  EXPECT_TRUE(config.fence);
+  EXPECT_TRUE(config.fence_allow.empty());
   EXPECT_EQ(config.database_url, "");
   EXPECT_FALSE(config.signup);
   EXPECT_TRUE(config.metrics);
@@ -171,6 +173,10 @@ TEST(Config, RefusesBadValuesAndNamesThem) {
       {"ADMIN_EMAILS", "ada"},
       {"CREEL_TRUSTED_PROXIES", "10.0.0.0/33"},
       {"CREEL_TRUSTED_PROXIES", "proxy"},
+      {"CREEL_FENCE", "perhaps"},
+      {"CREEL_FENCE_ALLOW", "10.0.0.5,ollama"},
+      {"CREEL_EGRESS_RESOLVERS", "10.0.0.0/8"},
+      {"CREEL_EGRESS_RESOLVERS", "dns.example.com"},
       {"CREEL_RATE_LIMIT_API", "-1"},
       {"CREEL_RATE_LIMIT_API", "5x"},
       {"CREEL_URL", "localhost:8080"},

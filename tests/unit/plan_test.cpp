@@ -328,6 +328,28 @@ TEST(Plan, CreatesAtOnceWhenTheMissingImageAppears) {
   EXPECT_EQ(names(plan_of(wanted(), nothing(), history)), (Names{"create", "start"}));
 }
 
+TEST(Plan, WaitsForTheFenceBeforeAnAgentWithAnEgressListBegins) {
+  DesiredAgent desired = wanted();
+  const FenceView down{false, "ImageAbsent", "its image is not there"}, up{true, "InForce", ""};
+  for (Observed observed : {nothing(), container(ContainerState::created), container(ContainerState::exited)}) {
+    observed.fence = down;
+    desired.spec.egress.reset();
+    EXPECT_FALSE(plan_of(desired, observed).actions.empty()) << "an agent without a list waits for nothing";
+    desired.spec.egress = std::vector<std::string>{"a.example"};
+    const Plan waits = plan_of(desired, observed);
+    EXPECT_TRUE(waits.actions.empty()) << to_string(waits);
+    EXPECT_NE(waits.waiting_for.find("its image is not there"), std::string::npos) << waits.waiting_for;
+    EXPECT_TRUE(waits.requeue_after);
+    observed.fence = up;
+    EXPECT_FALSE(plan_of(desired, observed).actions.empty());
+    observed.fence.reset();
+    EXPECT_FALSE(plan_of(desired, observed).actions.empty()) << "not looked yet: the start looks";
+  }
+  Observed runs = ready();
+  runs.fence = down;
+  EXPECT_TRUE(plan_of(desired, runs).actions.empty()) << "what runs is left running";
+}
+
 TEST(Plan, WaitsForReadinessWithinTheStartUpBudgetAndRestartsAfterIt) {
   DesiredAgent desired = wanted();
   desired.readiness.startup_budget = milliseconds{10'000};

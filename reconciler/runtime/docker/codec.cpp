@@ -104,6 +104,10 @@ Result<NetworkInfo> network_of(const json& value) {
   info.driver = text(value, "Driver");
   info.labels = texts(value, "Labels");
   info.options = texts(value, "Options");
+  if (const json& ranges = at(at(value, "IPAM"), "Config"); ranges.is_array() && !ranges.empty()) {
+    info.subnet = text(ranges[0], "Subnet");
+    info.ip_range = text(ranges[0], "IPRange");
+  }
   if (info.id.empty() || info.name.empty()) return unreadable("a network");
   return info;
 }
@@ -122,6 +126,10 @@ Result<ContainerSummary> summary_of(const json& value) {
   }
   info.state = text(value, "State");
   info.network_mode = text(at(value, "HostConfig"), "NetworkMode");
+  if (const json& networks = at(at(value, "NetworkSettings"), "Networks"); networks.is_object())
+    for (const auto& [name, endpoint] : networks.items())
+      if (auto address = text(endpoint, "IPAddress"); !address.empty())
+        info.addresses.emplace(name, std::move(address));
   info.labels = texts(value, "Labels");
   return info;
 }
@@ -219,9 +227,13 @@ Result<ContainerInfo> read_container(std::string_view body, const std::optional<
   info.image_id = text(value, "Image");
   info.tty = flag(config, "Tty");
   info.network_mode = text(host, "NetworkMode");
+  if (const json& resolvers = at(host, "Dns"); resolvers.is_array())
+    for (const auto& resolver : resolvers)
+      if (resolver.is_string()) info.resolvers.push_back(resolver.get<std::string>());
   const json& settings = at(value, "NetworkSettings");
   if (const json& networks = at(settings, "Networks"); networks.is_object()) {
     for (const auto& [name, endpoint] : networks.items()) {
+      info.networks.insert(name);
       if (auto address = text(endpoint, "IPAddress"); !address.empty())
         info.addresses.emplace(name, std::move(address));
     }
@@ -239,6 +251,18 @@ Result<ContainerInfo> read_container(std::string_view body, const std::optional<
   }
   return info;
 }
+
+namespace {
+
+// On the network it was made for, and no other. One that does not run may have lost its network for the moment: it is
+// attached again at its start.
+bool attached_as_made(const ContainerInfo& info) {
+  if (info.networks.size() > 1) return false;
+  if (info.networks.empty()) return info.state != ContainerState::running;
+  return info.networks.contains(info.network_mode);
+}
+
+}  // namespace
 
 ObservedWorkload observe_container(const ContainerInfo& info, const AgentId& agent, const std::string& controller_id) {
   ObservedWorkload observed;
@@ -258,7 +282,8 @@ ObservedWorkload observe_container(const ContainerInfo& info, const AgentId& age
   observed.image_id = info.image_id;
   observed.pid = info.state == ContainerState::running || info.state == ContainerState::paused ? info.pid : 0;
   // No fingerprint: what the engine can limit is not known yet, and no proof is no drift.
-  observed.hardening_ok = info.isolation.empty() || info.isolation == label(info.labels, kLabelIsolation);
+  observed.hardening_ok =
+      (info.isolation.empty() || info.isolation == label(info.labels, kLabelIsolation)) && attached_as_made(info);
   const std::string port = label(info.labels, kLabelPort);
   if (observed.pid != 0 && !port.empty() && port != "0") {
     if (const auto found = info.ports.find(port + "/tcp"); found != info.ports.end() && !found->second.empty()) {

@@ -23,6 +23,7 @@ namespace creel::docker {
 struct CreateContext {
   std::string controller_id;
   std::string network;            // the bridge it is attached to
+  std::string resolver = {};      // who it asks for names; "" = whom the engine tells it
   bool publish_loopback = false;  // publish the gateway's port on 127.0.0.1
   bool limits_swap = true;        // EngineInfo
   bool limits_pids = true;

@@ -72,6 +72,7 @@ json create_container_body(const op::CreateWorkload& operation, const CreateCont
                      {"VolumeOptions", {{"Labels", volume_labels}, {"DriverConfig", {{"Name", "local"}}}}}}})},
       {"NetworkMode", context.network},
   };
+  if (!context.resolver.empty()) host["Dns"] = json::array({context.resolver});
   if (!spec.tmpfs.empty()) host["Tmpfs"] = spec.tmpfs;
   if (context.publish_loopback && spec.port != 0) {
     host["PortBindings"] = {{port, json::array({{{"HostIp", "127.0.0.1"}, {"HostPort", ""}}})}};

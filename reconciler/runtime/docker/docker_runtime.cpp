@@ -67,6 +67,7 @@ DockerRuntime::DockerRuntime(Engine& engine, RuntimeOptions options)
     : engine_(engine),
       options_(std::move(options)),
       networks_(engine, options_.controller_id),
+      egress_(engine, networks_, options_.controller_id, options_.egress),
       volumes_(engine, options_.controller_id),
       pulls_([&engine](const std::string& image, const PullPool::Progress& progress,
                        std::stop_token stop) { return engine.image_pull(image, progress, std::move(stop)); },
@@ -167,6 +168,7 @@ Result<Observed> DockerRuntime::look(const AgentId& agent, const std::string& im
   for (const auto* error : {&image_error, &volume_error, &container_error}) {
     if (*error) observed.error = (*error)->message;
   }
+  if (options_.fence != nullptr) observed.fence = options_.fence->view();
   observed.at = system_now();
   return observed;
 }
@@ -253,6 +255,42 @@ Result<std::string> DockerRuntime::carry_out(const op::PullImage& operation, std
   return std::string{};
 }
 
+Result<EgressPlace> DockerRuntime::place_of(const op::CreateWorkload& operation, std::stop_token stop) {
+  if (!operation.spec.egress) {
+    CREEL_TRY(std::string network, networks_.acquire(stop, operation.alternative));
+    return EgressPlace{std::move(network), ""};
+  }
+  if (publishes())
+    return Error{
+        ErrorKind::failed,
+        "an egress list needs an engine whose bridges are in reach of the controller: no port of an agent can be "
+        "published out of its network",
+        {},
+        {}};
+  return egress_.place(*operation.spec.egress, stop);
+}
+
+// Before a process of the agent begins: the fence, if there is to be one; and what an agent with an egress list is not
+// to run without.
+Result<void> DockerRuntime::fenced_in(const ContainerInfo& info, std::stop_token stop) {
+  std::optional<FenceView> fence;
+  if (options_.fence != nullptr) fence = options_.fence->stand(stop);
+  if (!egress_.is_place(info.network_mode)) return {};
+  if (!fence || !fence->in_force)
+    return Error{ErrorKind::failed,
+                 "an egress list keeps nobody from the host without the fence, which is not in force" +
+                     (fence ? ": " + fence->message : ""),
+                 {},
+                 {}};
+  const auto place = egress_.stand(info.network_mode, stop);
+  if (!place && place.error().kind == ErrorKind::not_found)
+    return Error{ErrorKind::failed, "the network of its egress list is gone", {}, {}};
+  if (!place) return place.error();
+  if (info.resolvers != std::vector{place->resolver})
+    return Error{ErrorKind::failed, "the network of its egress list was made anew, with other addresses", {}, {}};
+  return {};
+}
+
 Result<std::string> DockerRuntime::create_or_find(const op::CreateWorkload& operation, std::stop_token stop) {
   const std::string name = object_name(operation.agent);
   CREEL_TRY(const EngineInfo about, engine_.cached_info(stop));
@@ -262,8 +300,8 @@ Result<std::string> DockerRuntime::create_or_find(const op::CreateWorkload& oper
                 stop));
   if (!is_ours(volume.labels, operation.agent, options_.controller_id)) return foreign("volume", name, volume.labels);
 
-  CREEL_TRY(const std::string network, networks_.acquire(stop, operation.alternative));
-  const CreateContext context{options_.controller_id, network,           publishes(),
+  CREEL_TRY(const EgressPlace place, place_of(operation, stop));
+  const CreateContext context{options_.controller_id, place.network,     place.resolver, publishes(),
                               about.limits_swap,      about.limits_pids, about.cpus};
   auto created = engine_.container_create(name, create_container_body(operation, context), stop);
   if (created || !is(created.error(), ErrorKind::conflict)) return created;
@@ -373,6 +411,7 @@ Result<int> DockerRuntime::end_strays(const AgentId& agent, const std::string& r
 Result<std::string> DockerRuntime::carry_out(const op::StartWorkload& operation, std::stop_token stop) {
   CREEL_TRY(const ContainerInfo info, own_container(operation.agent, operation.runtime_id, stop));
   CREEL_CHECK(unpause(info, stop));
+  CREEL_CHECK(fenced_in(info, stop));
   auto started = engine_.container_start(operation.runtime_id, stop);
   if (!started && is(started.error(), ErrorKind::not_found) && networks_.ensure(info.network_mode, stop)) {
     // The container was there a moment ago: it is the network that somebody removed. The container remembers the id of
@@ -496,8 +535,11 @@ Result<std::vector<OwnObject>> DockerRuntime::objects(std::stop_token stop) {
   CREEL_TRY(const auto containers, engine_.container_list(filters, stop));
   CREEL_TRY(const auto volumes, engine_.volume_list(filters, stop));
   std::vector<OwnObject> objects;
-  for (const auto& container : containers)
+  for (const auto& container : containers) {
+    // The fence's and the gateways' keepers look after those.
+    if (!label(container.labels, kLabelRole).empty()) continue;
     objects.push_back(own_object(container.id, container.name, label(container.labels, kLabelAgent), true));
+  }
   for (const auto& volume : volumes)
     objects.push_back(own_object(volume.name, volume.name, label(volume.labels, kLabelAgent), false));
   return objects;

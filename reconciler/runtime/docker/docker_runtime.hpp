@@ -13,7 +13,9 @@
 #include <vector>
 
 #include "controller/core/clock.hpp"
+#include "reconciler/runtime/docker/egress.hpp"
 #include "reconciler/runtime/docker/engine.hpp"
+#include "reconciler/runtime/docker/fence.hpp"
 #include "reconciler/runtime/docker/network_pool.hpp"
 #include "reconciler/runtime/docker/pull_pool.hpp"
 #include "reconciler/runtime/docker/quarantine.hpp"
@@ -37,6 +39,9 @@ struct RuntimeOptions {
   // Containers made, started, restarted or removed at once: more only make the engine slower. One that hangs does not
   // hold the others up for more than 15 seconds.
   std::size_t parallel_changes = 4;
+  // Stands before an agent's process begins; it must outlive the runtime. nullptr: there is none.
+  Fence* fence = nullptr;
+  EgressSettings egress = {};
 };
 
 class DockerRuntime : public Runtime, public Locator {
@@ -54,6 +59,9 @@ class DockerRuntime : public Runtime, public Locator {
   Result<std::vector<OwnObject>> objects(std::stop_token stop) override;
   Result<std::vector<LogLine>> last_lines(const std::string& runtime_id, std::size_t count,
                                           std::optional<TimePoint> since, std::stop_token stop) override;
+
+  // Where agents with egress lists are; to be passed over again and again while this process leads.
+  EgressGateways& egress() { return egress_; }
 
   // Blocks until no pull of the image is under way; false when `stop` was asked for first.
   bool wait_for_pull(const std::string& image, std::stop_token stop) { return pulls_.wait(image, stop); }
@@ -83,6 +91,8 @@ class DockerRuntime : public Runtime, public Locator {
                                         const std::vector<VolumeFile>& files, std::stop_token stop);
   Result<void> deliver(const std::string& runtime_id, const std::string& state_dir,
                        const std::vector<VolumeFile>& files, const std::string* root_owner, std::stop_token stop);
+  Result<EgressPlace> place_of(const op::CreateWorkload& operation, std::stop_token stop);
+  Result<void> fenced_in(const ContainerInfo& info, std::stop_token stop);
   Result<void> unpause(const ContainerInfo& info, std::stop_token stop);
   // Ends what runs of a container that the engine does not call running: how many processes.
   Result<int> end_strays(const AgentId& agent, const std::string& runtime_id);
@@ -95,6 +105,7 @@ class DockerRuntime : public Runtime, public Locator {
   Engine& engine_;
   const RuntimeOptions options_;
   NetworkPool networks_;
+  EgressGateways egress_;
   VolumeAccess volumes_;
   std::mutex quarantine_mutex_;
   Quarantine quarantine_;  // under quarantine_mutex_; keys: "observe creel-…", "apply creel-…"

@@ -436,17 +436,23 @@ Result<std::vector<VolumeInfo>> Engine::volume_list(const std::string& filters, 
   return read_volume_list(answer.body);
 }
 
-Result<std::string> Engine::network_create(const std::string& name, const std::string& bridge, const Labels& labels,
-                                           std::stop_token stop) {
-  const nlohmann::json body{{"Name", name},
-                            {"CheckDuplicate", true},  // the default since API 1.44
-                            {"Driver", "bridge"},
-                            {"Labels", labels},
-                            {"Options",
-                             {{"com.docker.network.bridge.name", bridge},
-                              {"com.docker.network.bridge.enable_icc", "false"},
-                              {"com.docker.network.bridge.enable_ip_masquerade", "true"}}}};
-  CREEL_TRY(const auto answer, impl_->post("/networks/create", body, "create the network " + name, stop));
+Result<std::string> Engine::network_create(const NetworkSpec& spec, std::stop_token stop) {
+  const auto yes = [](bool value) { return value ? "true" : "false"; };
+  nlohmann::json body{{"Name", spec.name},
+                      {"CheckDuplicate", true},  // the default since API 1.44
+                      {"Driver", "bridge"},
+                      {"Internal", spec.internal},
+                      {"Labels", spec.labels},
+                      {"Options",
+                       {{"com.docker.network.bridge.name", spec.bridge},
+                        {"com.docker.network.bridge.enable_icc", yes(spec.between_containers)},
+                        {"com.docker.network.bridge.enable_ip_masquerade", yes(!spec.internal)}}}};
+  if (!spec.subnet.empty()) {
+    nlohmann::json range{{"Subnet", spec.subnet}, {"Gateway", spec.gateway}};
+    if (!spec.ip_range.empty()) range["IPRange"] = spec.ip_range;
+    body["IPAM"] = {{"Driver", "default"}, {"Config", nlohmann::json::array({range})}};
+  }
+  CREEL_TRY(const auto answer, impl_->post("/networks/create", body, "create the network " + spec.name, stop));
   return read_created_id(answer.body);
 }
 

@@ -105,10 +105,7 @@ class Engine {
   Result<void> volume_remove(const std::string& name, std::stop_token stop = {});
   Result<std::vector<VolumeInfo>> volume_list(const std::string& filters, std::stop_token stop = {});
 
-  // A bridge without traffic between its containers, but with a way out. `bridge`: the interface's name, ≤ 15
-  // characters.
-  Result<std::string> network_create(const std::string& name, const std::string& bridge, const Labels& labels,
-                                     std::stop_token stop = {});
+  Result<std::string> network_create(const NetworkSpec& spec, std::stop_token stop = {});
   Result<NetworkInfo> network_inspect(const std::string& id_or_name, std::stop_token stop = {});
   Result<std::vector<NetworkInfo>> network_list(const std::string& filters, std::stop_token stop = {});
   // Attaches a container to it; one that does not run gets it at its next start.

@@ -94,6 +94,11 @@ std::string isolation_fingerprint(const json& host_config, const std::string& us
       {"host_namespaces",
        {shares(host_config, "PidMode"), shares(host_config, "IpcMode"), shares(host_config, "UTSMode")}},
   };
+  // What Creel leaves at nothing, or sets for some only: told when there is something, so that the fingerprint of a
+  // container made by an older release stays what it was.
+  for (const char* key : {"VolumesFrom", "DeviceRequests", "DeviceCgroupRules", "GroupAdd", "UsernsMode", "Sysctls",
+                          "Dns", "DnsSearch", "DnsOptions", "ExtraHosts", "Links", "CgroupParent"})
+    if (const json value = at(host_config, key); !value.is_null() && value != "") view[key] = value;
   if (limits_swap) view["swap"] = at(host_config, "MemorySwap");
   if (limits_pids) view["pids"] = at(host_config, "PidsLimit");
   return sha256_hex(view.dump(-1, ' ', false, json::error_handler_t::replace)).substr(0, 16);

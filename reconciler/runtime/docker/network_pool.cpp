@@ -18,7 +18,11 @@ constexpr int kAlternatives = 3;
 }  // namespace
 
 std::string bridge_name(const std::string& controller_id, const std::string& engine_id, int number) {
-  return "cr" + sha256_hex(controller_id + "\n" + engine_id).substr(0, 8) + "-" + std::to_string(number);
+  return bridge_prefix(controller_id, engine_id) + std::to_string(number);
+}
+
+std::string bridge_prefix(const std::string& controller_id, const std::string& engine_id) {
+  return "cr" + sha256_hex(controller_id + "\n" + engine_id).substr(0, 8) + "-";
 }
 
 std::string NetworkPool::name_of(int number) const { return "creel-" + controller_ + "-" + std::to_string(number); }
@@ -76,8 +80,11 @@ Result<void> NetworkPool::ensure_number(int number, std::stop_token stop) {
   if (found || found.error().kind != ErrorKind::not_found) return check(found);
 
   CREEL_TRY(const EngineInfo info, engine_.cached_info(stop));
-  const auto created =
-      engine_.network_create(name, bridge_name(controller_, info.id, number), {{kLabelController, controller_}}, stop);
+  NetworkSpec spec;
+  spec.name = name;
+  spec.bridge = bridge_name(controller_, info.id, number);
+  spec.labels = {{kLabelController, controller_}};
+  const auto created = engine_.network_create(spec, stop);
   if (created) return {};
   // Another process of this controller may have been faster (409; or 403 for the bridge's name, which the engine keeps
   // unique, so that two networks of one name cannot come to be): then its network is as good.

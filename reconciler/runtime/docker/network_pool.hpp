@@ -46,5 +46,7 @@ class NetworkPool {
 
 // Name of the bridge interface: at most 15 characters, and its own for each controller and engine on a host.
 std::string bridge_name(const std::string& controller_id, const std::string& engine_id, int number);
+// What all of them begin with, and no other's: "cr0123abcd-".
+std::string bridge_prefix(const std::string& controller_id, const std::string& engine_id);
 
 }  // namespace creel::docker

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -22,6 +23,10 @@ inline constexpr const char* kLabelGeneration = "dev.creel.generation";
 inline constexpr const char* kLabelSpecHash = "dev.creel.spec-hash";
 // The gateway's port inside the container, so that an inspect alone tells the address.
 inline constexpr const char* kLabelPort = "dev.creel.port";
+// What is no agent's: "fence", "egress".
+inline constexpr const char* kLabelRole = "dev.creel.role";
+// Of the network of an egress list: its names, with commas between them.
+inline constexpr const char* kLabelEgress = "dev.creel.egress";
 // Fingerprint of limits and isolation as they were asked for (codec.hpp): labels of a container cannot be changed
 // later, limits can ("docker update"), so that comparing the two shows a drift without knowing the spec.
 inline constexpr const char* kLabelIsolation = "dev.creel.isolation";
@@ -69,6 +74,8 @@ struct ContainerInfo {
   std::string image_id;  // "sha256:..."
   bool tty = false;
   std::string network_mode;
+  std::set<std::string> networks;                           // names of those it is attached to
+  std::vector<std::string> resolvers;                       // that it was given
   std::map<std::string, std::string> addresses;             // network name -> IP address, while running
   std::map<std::string, std::vector<PublishedPort>> ports;  // "18789/tcp" -> where it is published
   std::string isolation;                                    // fingerprint over what the engine has in force
@@ -79,6 +86,7 @@ struct ContainerSummary {
   std::string name;
   std::string state;
   std::string network_mode;
+  std::map<std::string, std::string> addresses;  // network name -> IP address, while running
   Labels labels;
 };
 
@@ -95,6 +103,18 @@ struct NetworkInfo {
   std::string driver;
   Labels labels;
   std::map<std::string, std::string> options;
+  std::string subnet;    // "10.1.0.0/22"
+  std::string ip_range;  // of it, what containers get that ask for no address; "" = all
+};
+
+// A network to be made: a bridge.
+struct NetworkSpec {
+  std::string name;
+  std::string bridge;  // the interface's name, at most 15 characters
+  Labels labels;
+  bool internal = false;                  // without a way out
+  bool between_containers = false;        // traffic between its containers
+  std::string subnet, ip_range, gateway;  // "": the engine's choice
 };
 
 struct ImageInfo {

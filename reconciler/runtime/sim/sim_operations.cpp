@@ -107,6 +107,7 @@ struct SimRuntime::Do {
   Result<std::string> operator()(const op::StartWorkload& op) {
     CREEL_TRY(Container * container, find(op.agent, op.runtime_id));
     const bool ran = has_process(*container);
+    if (!ran && container->spec.egress && !sim.fenced) return sim_error(ErrorKind::failed, "the fence is down");
     if (container->state == ContainerState::paused) container->state = ContainerState::running;
     sim.begin(op.agent);
     return std::string{ran ? kAlreadyRan : ""};

@@ -175,6 +175,7 @@ Result<Observed> SimRuntime::observe(const AgentId& agent, const std::string& im
   if (first != SimFault::none && first != SimFault::timeout) return sim_error(first);
   Observed observed;
   observed.at = clock_();
+  observed.fence = fenced ? FenceView{true, "InForce", ""} : FenceView{false, "Failed", "down (simulated)"};
   if (first == SimFault::timeout) {
     observed.error = sim_error(first).message;
   } else if (const auto it = containers.find(agent); it != containers.end()) {

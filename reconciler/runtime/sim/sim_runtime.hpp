@@ -73,6 +73,7 @@ class SimRuntime : public Runtime, public Prober {
   std::set<std::string> unready;                    // images that never get ready
   bool ready = true;                                // what gateways answer
   milliseconds ready_after{0};                      // once the run is so old
+  bool fenced = true;                               // the fence is in force
   bool disk_full = false;                           // nothing new can be written
   std::string log_line = "last words (simulated)";  // all that workloads print, unless `logs` has more
   std::vector<std::string> calls;                   // "create", "start", … in order
