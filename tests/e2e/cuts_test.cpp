@@ -136,8 +136,10 @@ class Life {
     });
     return count;
   }
+  // Of the agent: the controller has containers of its own, too.
   json on_engine(const std::string& list) {
-    const std::string filter = json{{"label", {"dev.creel.controller=" + creel_.controller()}}}.dump();
+    const std::string filter =
+        json{{"label", {"dev.creel.controller=" + creel_.controller(), "dev.creel.agent=" + id_}}}.dump();
     return creel_.engine().call("GET", list + "filters=" + http::url_encode(filter)).json;
   }
 
