@@ -21,10 +21,14 @@ struct RateLimits {
 
 struct Settings {
   // Sockets (api/server).
-  std::string listen = "127.0.0.1:8080";  // host:port, [v6]:port; port 0 = any free one
-  std::size_t pool_threads = 8;           // handler threads: as many as there are database connections
-  std::size_t max_connections = 2048;     // further ones get a 503
+  std::string listen = "127.0.0.1:8080";        // host:port, [v6]:port; port 0 = any free one
+  std::size_t pool_threads = 8;                 // handler threads: as many as there are database connections
+  std::size_t max_connections = 16'384;         // further ones get a 503
+  std::size_t max_address_connections = 1'024;  // of them from one address (IPv6: one /64), trusted proxies excepted
   std::size_t max_header_bytes = 16 * 1024;
+  // Request bodies, and answers that clients are slow to read, in memory at a time; beyond it a request gets a 503.
+  std::size_t max_body_bytes = 32 * 1024 * 1024;
+  std::size_t max_answer_bytes = 32 * 1024 * 1024;
   std::chrono::milliseconds header_timeout{10'000};  // whole request head
   std::chrono::milliseconds body_timeout{30'000};    // whole request body
   std::chrono::milliseconds idle_timeout{75'000};    // kept-alive connection without a request

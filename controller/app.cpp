@@ -3,6 +3,7 @@
 #include <malloc.h>
 #include <signal.h>
 #include <spdlog/spdlog.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -59,6 +60,24 @@ constexpr std::size_t kVerifyThreads = 4;  // reading chains
 // apart from that.
 std::size_t reconcile_workers() { return std::max<std::size_t>(16, 4 * std::thread::hardware_concurrency()); }
 std::size_t parallel_changes() { return std::max<std::size_t>(2, 2 * std::thread::hardware_concurrency()); }
+
+// Descriptors that are not clients' connections: the database, the engine, gateways, files.
+constexpr rlim_t kOwnDescriptors = 1'024;
+
+// Raises what this process may open to what the system lets it; fewer than `wanted` if even that is too little.
+std::size_t affordable_connections(std::size_t wanted) {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return wanted;
+  limit.rlim_cur = limit.rlim_max;
+  if (setrlimit(RLIMIT_NOFILE, &limit) != 0) getrlimit(RLIMIT_NOFILE, &limit);
+  if (limit.rlim_cur == RLIM_INFINITY || limit.rlim_cur >= wanted + kOwnDescriptors) return wanted;
+  const rlim_t left = limit.rlim_cur > 2 * kOwnDescriptors ? limit.rlim_cur - kOwnDescriptors : limit.rlim_cur / 2;
+  spdlog::warn(
+      "only {} files may be open at a time: connections of clients are limited to {} instead of {}; raise the limit "
+      "(ulimit -Hn, LimitNOFILE=) or set CREEL_HTTP_MAX_CONNECTIONS",
+      limit.rlim_cur, left, wanted);
+  return static_cast<std::size_t>(left);
+}
 
 // Members are made from top to bottom and destroyed from bottom to top: what stands below uses what stands above.
 class App {
@@ -307,6 +326,14 @@ Result<void> App::open_api() {
   settings_.trusted_proxies = config_.trusted_proxies;
   settings_.rate = {config_.rate_limit_provision, config_.rate_limit_chat, config_.rate_limit_instance,
                     config_.rate_limit_api};
+  settings_.max_connections = affordable_connections(static_cast<std::size_t>(config_.http_max_connections));
+  settings_.max_address_connections = static_cast<std::size_t>(config_.http_max_address_connections);
+  settings_.max_header_bytes = static_cast<std::size_t>(config_.http_max_header_bytes);
+  settings_.max_body_bytes = settings_.max_answer_bytes = static_cast<std::size_t>(config_.http_max_memory);
+  settings_.header_timeout = config_.http_header_timeout;
+  settings_.body_timeout = config_.http_body_timeout;
+  settings_.idle_timeout = config_.http_idle_timeout;
+  settings_.write_timeout = config_.http_write_timeout;
   settings_.chat_wait = config_.chat_wait;
   settings_.metrics = config_.metrics;
   settings_.stats_period = config_.stats;

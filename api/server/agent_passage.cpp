@@ -81,6 +81,7 @@ struct AgentPassage::Task {
   std::optional<http::request_parser<http::buffer_body>> chunked;
   bool sent = false;
   bool client_left = false;
+  bool malformed = false;
 };
 
 AgentPassage::AgentPassage(std::shared_ptr<Hub> hub, ClientStream& client, beast::flat_buffer& buffer, ReadAhead& ahead)
@@ -294,6 +295,14 @@ asio::awaitable<bool> AgentPassage::pass(Parser& parser, const Place& place, con
       ahead_.set_wake(nullptr);
       link_.reset();
       link->stream.close();
+      if (task->malformed) {
+        Response refused =
+            hub_.proxy->failure(passage, 400, "BAD_REQUEST", "The body of the request is not well-formed HTTP/1.1");
+        status = refused.status;
+        co_await write_answer(hub_, client_, std::move(refused), version, head_only, false);
+        co_await linger(client_);
+        co_return false;
+      }
       if (ahead_.left() || task->client_left) co_return false;
       // The agent had closed the connection, which nobody could know as yet.
       if (reused && tries == 0 && !has_body && safe_to_repeat(incoming)) continue;
@@ -357,6 +366,9 @@ asio::awaitable<void> AgentPassage::send_body(std::shared_ptr<void> alive, std::
     const Tuple got = co_await http::async_read_some(client_, buffer_, *task->chunked, kToken);
     const error_code error = std::get<0>(got);
     task->client_left = error && error != http::error::need_buffer;
+    task->malformed = task->client_left && error != http::error::end_of_stream &&
+                      error != http::error::partial_message &&
+                      error.category() == http::make_error_code(http::error::bad_chunk).category();
     if (task->client_left) break;
     const std::size_t size = space.size() - body.size;
     agent.expires_after(hub_.settings.write_timeout);

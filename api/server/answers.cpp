@@ -94,7 +94,7 @@ asio::awaitable<bool> tell_to_go_on(Hub& hub, ClientStream& client) {
 asio::awaitable<void> linger(ClientStream& client) {
   constexpr std::size_t kMost = 16 * 1024 * 1024;
   std::size_t dropped = 0;
-  std::vector<char> bytes(16 * 1024);
+  std::vector<char> bytes(4096);  // each of thousands who were too slow has one
   const auto space = asio::buffer(bytes);
   client.tcp().expires_after(std::chrono::seconds{2});
   while (dropped < kMost) {

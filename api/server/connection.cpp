@@ -2,6 +2,7 @@
 
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
@@ -18,6 +19,8 @@
 #include <utility>
 
 #include "api/server/answers.hpp"
+#include "api/server/framing.hpp"
+#include "api/server/patience.hpp"
 #include "api/server/tls_files.hpp"
 
 // Trap of this compiler (g++ 12): an aggregate or capturing lambda written inside a co_await expression is destroyed
@@ -38,26 +41,32 @@ constexpr auto kToken = asio::as_tuple(asio::use_awaitable);
 // More than the largest head, so that the parser says "too large" and not the buffer.
 constexpr std::size_t kBufferBytes = 64 * 1024;
 
-Incoming incoming_of(http::request<http::string_body> message, const std::string& peer) {
+// Little, because this is all that thousands of idle connections wait with.
+constexpr std::size_t kFirstRead = 512;
+// Bodies and answers up to this size always have room: who sends large ones must not keep others from small ones.
+constexpr std::size_t kSmall = 16 * 1024;
+
+// Of the head alone, before the body is read: what stands behind a chunked body (trailers) is none of it.
+Incoming incoming_of(const http::request<http::string_body>& message, const std::string& peer) {
   Incoming incoming;
   incoming.method = std::string{message.method_string()};
   incoming.target = std::string{message.target()};
   for (const auto& field : message)
     incoming.headers.emplace_back(std::string{field.name_string()}, std::string{field.value()});
-  incoming.body = std::move(message.body());
   incoming.peer = peer;
   return incoming;
 }
 
 }  // namespace
 
-Connection::Connection(std::shared_ptr<Hub> hub, asio::ip::tcp::socket socket, Listener listener)
+Connection::Connection(std::shared_ptr<Hub> hub, asio::ip::tcp::socket socket, Listener listener, std::string share)
     : hub_(*hub),
       weak_hub_(hub),
       listener_(listener),
       client_(std::move(socket), hub->tls ? hub->tls->current() : nullptr),
       buffer_(kBufferBytes),
-      ahead_(client_, buffer_) {
+      ahead_(client_, buffer_),
+      share_(std::move(share)) {
   error_code ignored;
   client_.tcp().socket().set_option(asio::ip::tcp::no_delay{true}, ignored);
   client_.tcp().socket().set_option(asio::socket_base::keep_alive{true}, ignored);
@@ -65,12 +74,16 @@ Connection::Connection(std::shared_ptr<Hub> hub, asio::ip::tcp::socket socket, L
   peer_ = ignored ? std::string{} : endpoint.address().to_string();
   hub_.connections.insert(this);
   ++hub_.count;
+  if (!share_.empty()) ++hub_.by_address[share_];
 }
 
 Connection::~Connection() {
   if (events_) events_->shut();
   hub_.connections.erase(this);
   --hub_.count;
+  count_body(0);
+  if (const auto share = hub_.by_address.find(share_); share != hub_.by_address.end() && --share->second == 0)
+    hub_.by_address.erase(share);
   if (hub_.draining && hub_.connections.empty() && hub_.on_empty) hub_.on_empty();
 }
 
@@ -144,7 +157,7 @@ asio::awaitable<bool> Connection::await_first_byte() {
   if (ahead_.left()) co_return false;
   buffer_.shrink_to_fit();
   client_.tcp().expires_after(patience);
-  const auto space = buffer_.prepare(4096);
+  const auto space = buffer_.prepare(kFirstRead);
   const Tuple got = co_await client_.async_read_some(space, kToken);
   idle_ = false;
   if (std::get<0>(got)) co_return false;
@@ -157,20 +170,28 @@ asio::awaitable<bool> Connection::serve_one() {
   Parser parser;
   parser.header_limit(static_cast<std::uint32_t>(hub_.settings.max_header_bytes));
   parser.body_limit(boost::none);  // known with the route only
-  client_.tcp().expires_after(hub_.settings.header_timeout);
-  const Tuple head = co_await http::async_read_header(client_, buffer_, parser, kToken);
-  if (const error_code error = std::get<0>(head); error) {
-    if (error == http::error::header_limit || error == http::error::buffer_overflow) {
+  error_code error;
+  bool late = false;
+  {
+    Patience patience{client_, hub_.settings.header_timeout};
+    const Tuple head = co_await http::async_read_header(client_, buffer_, parser, kToken);
+    error = std::get<0>(head);
+    late = patience.over();
+  }
+  if (error) {
+    if (late) {
+      co_await refuse(408, "REQUEST_TIMEOUT", "The head of the request did not come in time");
+    } else if (error == http::error::header_limit || error == http::error::buffer_overflow) {
       co_await refuse(431, "HEADERS_TOO_LARGE", "The request's head is too large");
     } else if (error != http::error::end_of_stream && error != http::error::partial_message &&
                error.category() == http::make_error_code(http::error::bad_method).category()) {
       co_await refuse(400, "BAD_REQUEST", "This is not a well-formed HTTP/1.1 request");
     }
-    co_return false;  // otherwise it has left, or was too slow
+    co_return false;  // otherwise it has left
   }
   const unsigned version = parser.get().version();
-  if (version >= 11 && parser.get().count(http::field::host) != 1) {
-    co_await refuse(400, "BAD_REQUEST", "A request must have one Host header");
+  if (const char* why = ambiguity(parser.get()); why[0] != '\0') {
+    co_await refuse(400, "BAD_REQUEST", why);
     co_return false;
   }
   if (hub_.proxy != nullptr) {
@@ -186,13 +207,13 @@ asio::awaitable<bool> Connection::serve_one() {
     co_await refuse(404, "NOT_FOUND", "Agents are reached at /agent/<id> here; the API is at another address");
     co_return false;
   }
-  const bool body_read = co_await read_body(parser);
-  if (!body_read) co_return false;
-
+  Incoming incoming = incoming_of(parser.get(), peer_);
+  incoming.secure = client_.tls() != nullptr;
   const bool keep_alive = parser.get().keep_alive();
   const bool head_only = parser.get().method() == http::verb::head;
-  Incoming incoming = incoming_of(parser.release(), peer_);
-  incoming.secure = client_.tls() != nullptr;
+  const bool body_read = co_await read_body(parser);
+  if (!body_read) co_return false;
+  incoming.body = std::move(parser.get().body());
   auto box = std::make_shared<Mailbox>();
   asio::steady_timer answered{hub_.io, asio::steady_timer::time_point::max()};
   box->wake = [&answered] { answered.cancel(); };
@@ -200,6 +221,7 @@ asio::awaitable<bool> Connection::serve_one() {
   // The mailbox is filled on this thread, so nothing comes between the question and the waiting.
   while (!box->full()) co_await answered.async_wait(kToken);
   box->wake = nullptr;
+  count_body(0);
 
   if (box->stream) {
     Stream stream = std::move(*box->stream);
@@ -207,9 +229,10 @@ asio::awaitable<bool> Connection::serve_one() {
     co_return false;
   }
   Response response = std::move(*box->response);
+  const auto share = std::move(box->share);  // until it is sent; none: there was no room for it
   box.reset();
-  const bool written =
-      co_await write_answer(hub_, client_, std::move(response), version, head_only, keep_alive && !hub_.draining);
+  const bool keep = keep_alive && share && !hub_.draining;
+  const bool written = co_await write_answer(hub_, client_, std::move(response), version, head_only, keep);
   co_return written;
 }
 
@@ -226,11 +249,29 @@ asio::awaitable<bool> Connection::read_body(Parser& parser) {
     const bool told = co_await tell_to_go_on(hub_, client_);
     if (!told) co_return false;
   }
-  client_.tcp().expires_after(hub_.settings.body_timeout);
-  const Tuple body = co_await http::async_read(client_, buffer_, parser, kToken);
-  const error_code error = std::get<0>(body);
-  if (!error) co_return true;
-  if (error == http::error::body_limit) {
+  error_code error;
+  bool late = false, room = true;
+  {
+    // For the whole body, however many pieces it comes in.
+    Patience patience{client_, hub_.settings.body_timeout};
+    while (!error && !late && room && !parser.is_done()) {
+      // Beast reads as much at a time as the buffer holds: large pieces for those who have sent much, and no memory for
+      // those who send byte by byte.
+      buffer_.reserve(std::clamp(parser.get().body().size(), kFirstRead, kSmall));
+      const Tuple piece = co_await http::async_read_some(client_, buffer_, parser, kToken);
+      error = std::get<0>(piece);
+      late = patience.over();
+      room = count_body(parser.get().body().size());
+    }
+  }
+  if (!room) {
+    co_await refuse(503, "BUSY", "Too much is being sent at this moment; try again");
+    co_return false;
+  }
+  if (!error && parser.is_done()) co_return true;
+  if (late) {
+    co_await refuse(408, "REQUEST_TIMEOUT", "The body of the request did not come in time");
+  } else if (error == http::error::body_limit) {
     co_await refuse(413, "BODY_TOO_LARGE", "The body is larger than " + std::to_string(limit) + " bytes");
   } else if (error != http::error::end_of_stream && error != http::error::partial_message &&
              error.category() == http::make_error_code(http::error::bad_chunk).category()) {
@@ -239,13 +280,27 @@ asio::awaitable<bool> Connection::read_body(Parser& parser) {
   co_return false;
 }
 
+bool Connection::count_body(std::size_t bytes) {
+  hub_.body_bytes += bytes - body_bytes_;
+  body_bytes_ = bytes;
+  return hub_.body_bytes <= hub_.settings.max_body_bytes || bytes <= kSmall;
+}
+
 void Connection::dispatch(Incoming incoming, std::shared_ptr<Mailbox> box) {
   // What is posted to the pool may outlive this connection and the server.
   auto complete = [weak = weak_hub_, box](Response response) {
     const auto hub = weak.lock();
     if (!hub) return;
-    asio::post(hub->io, [box, response = std::move(response)]() mutable {
+    // Many who do not read their answers must not fill the memory with them.
+    auto share = std::make_shared<AnswerShare>(hub->answer_bytes, response.body.size());
+    if (response.body.size() > kSmall && *hub->answer_bytes > hub->settings.max_answer_bytes) {
+      response = Dispatcher::refuse(503, "BUSY", "Too many answers wait to be read at this moment; try again");
+      response.headers.emplace_back("Retry-After", "2");
+      share.reset();
+    }
+    asio::post(hub->io, [box, share = std::move(share), response = std::move(response)]() mutable {
       if (box->full()) return;
+      box->share = std::move(share);
       box->response = std::move(response);
       if (box->wake) box->wake();
     });
@@ -357,10 +412,23 @@ asio::awaitable<void> Connection::refuse(int status, std::string code, std::stri
   co_await linger(client_);
 }
 
-asio::awaitable<void> Connection::turn_away(Hub& hub, asio::ip::tcp::socket socket) {
+std::string_view Connection::objection(const Hub& hub, const asio::ip::tcp::socket& socket, std::string& share) {
+  if (hub.connections.size() >= hub.settings.max_connections) return "Too many connections; try again later";
+  error_code unknown;
+  const auto endpoint = socket.remote_endpoint(unknown);
+  const auto address = unknown ? std::nullopt : Address::parse(endpoint.address().to_string());
+  if (!address || hub.proxies.contains(*address)) return {};
+  // Whoever has one IPv6 address has a whole /64 of them.
+  share = address->is_v4() ? address->text() : address->network(64).text();
+  const auto found = hub.by_address.find(share);
+  if (found == hub.by_address.end() || found->second < hub.settings.max_address_connections) return {};
+  return "Too many connections from this address; close some, or try again later";
+}
+
+asio::awaitable<void> Connection::turn_away(Hub& hub, asio::ip::tcp::socket socket, std::string_view why) {
   ++hub.turning_away;
   ClientStream client{std::move(socket), nullptr};
-  Response response = Dispatcher::refuse(503, "TOO_MANY_CONNECTIONS", "Too many connections; try again later");
+  Response response = Dispatcher::refuse(503, "TOO_MANY_CONNECTIONS", std::string{why});
   response.headers.emplace_back("Retry-After", "2");
   client.tcp().expires_after(std::chrono::seconds{2});
   co_await write_answer(hub, client, std::move(response), 11, false, false);

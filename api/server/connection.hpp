@@ -19,7 +19,8 @@ namespace creel::api {
 
 class Connection : public std::enable_shared_from_this<Connection> {
  public:
-  Connection(std::shared_ptr<Hub> hub, boost::asio::ip::tcp::socket socket, Listener listener);
+  // `share`: whose connections it counts among in Hub::by_address, "" = nobody's.
+  Connection(std::shared_ptr<Hub> hub, boost::asio::ip::tcp::socket socket, Listener listener, std::string share);
   ~Connection();
 
   // Starts serving; the connection keeps itself alive until it is closed.
@@ -29,8 +30,11 @@ class Connection : public std::enable_shared_from_this<Connection> {
   // Closes whatever is going on.
   void abort();
 
+  // "" when it may come: from a trusted proxy, or from an address that has not as many as it may; `share` is set then.
+  // Else why not.
+  static std::string_view objection(const Hub& hub, const boost::asio::ip::tcp::socket& socket, std::string& share);
   // Answers 503 to one that is too many, and closes.
-  static boost::asio::awaitable<void> turn_away(Hub& hub, boost::asio::ip::tcp::socket socket);
+  static boost::asio::awaitable<void> turn_away(Hub& hub, boost::asio::ip::tcp::socket socket, std::string_view why);
 
  private:
   using Parser = boost::beast::http::request_parser<boost::beast::http::string_body>;
@@ -38,6 +42,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   // What a handler answers with, brought to this thread.
   struct Mailbox {
     std::optional<Response> response;
+    std::shared_ptr<AnswerShare> share;  // of the response
     std::optional<Stream> stream;
     std::function<void()> wake;
     bool full() const { return response.has_value() || stream.has_value(); }
@@ -51,6 +56,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   // False: the connection is to be closed; what there was to say has been said.
   boost::asio::awaitable<bool> serve_one();
   boost::asio::awaitable<bool> read_body(Parser& parser);
+  // Counts what the body of the request takes; false: all bodies together would take too much.
+  bool count_body(std::size_t bytes);
   boost::asio::awaitable<void> write_stream(Stream stream, unsigned version, bool head_only);
   boost::asio::awaitable<bool> write_event(const std::string& text, bool chunked);
   boost::asio::awaitable<void> watch_for_leaving(std::shared_ptr<Connection> self, std::shared_ptr<EventStream> events);
@@ -66,6 +73,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   ReadAhead ahead_;
   std::unique_ptr<AgentPassage> passage_;  // once it has asked for an agent
   std::string peer_;
+  const std::string share_;
+  std::size_t body_bytes_ = 0;  // in Hub::body_bytes
   std::shared_ptr<EventStream> events_;
   bool idle_ = true;
   bool first_ = true;

@@ -104,13 +104,13 @@ struct Door {
 
 }  // namespace
 
-Hub::Hub(const Settings& settings, Dispatcher& dispatcher, Proxy* proxy, Pool& pool)
-    : settings(settings), dispatcher(dispatcher), proxy(proxy), pool(pool) {}
+Hub::Hub(const Settings& settings, TrustedProxies proxies, Dispatcher& dispatcher, Proxy* proxy, Pool& pool)
+    : settings(settings), proxies(std::move(proxies)), dispatcher(dispatcher), proxy(proxy), pool(pool) {}
 Hub::~Hub() = default;
 
 struct Server::Impl {
-  Impl(const Settings& settings, Dispatcher& dispatcher, Proxy* proxy, Pool& pool)
-      : hub(std::make_shared<Hub>(settings, dispatcher, proxy, pool)),
+  Impl(const Settings& settings, TrustedProxies proxies, Dispatcher& dispatcher, Proxy* proxy, Pool& pool)
+      : hub(std::make_shared<Hub>(settings, std::move(proxies), dispatcher, proxy, pool)),
         api(hub->io, Listener::api),
         gateway(hub->io, Listener::gateway),
         work(hub->io.get_executor()) {}
@@ -148,14 +148,15 @@ struct Server::Impl {
         co_await pause.async_wait(kToken);
         continue;
       }
-      if (hub->connections.size() >= hub->settings.max_connections) {
+      std::string share;
+      if (const auto why = Connection::objection(*hub, socket, share); !why.empty()) {
         if (hub->turning_away < kMaxTurnedAway) {
-          auto goodbye = Connection::turn_away(*hub, std::move(socket));
+          auto goodbye = Connection::turn_away(*hub, std::move(socket), why);
           asio::co_spawn(hub->io, std::move(goodbye), asio::detached);
         }
         continue;
       }
-      const auto connection = std::make_shared<Connection>(hub, std::move(socket), door.listener);
+      const auto connection = std::make_shared<Connection>(hub, std::move(socket), door.listener, std::move(share));
       connection->start();
     }
   }
@@ -207,7 +208,8 @@ Server::~Server() { stop(); }
 
 Result<std::unique_ptr<Server>> Server::start(const Settings& settings, Dispatcher& dispatcher, Pool& pool,
                                               Metrics& metrics, Proxy* proxy) {
-  auto impl = std::make_unique<Impl>(settings, dispatcher, proxy, pool);
+  CREEL_TRY(auto proxies, TrustedProxies::parse(settings.trusted_proxies));
+  auto impl = std::make_unique<Impl>(settings, std::move(proxies), dispatcher, proxy, pool);
   CREEL_CHECK(impl->open());
   metrics.watch(Metrics::Kind::gauge, "creel_gateway_tunnels", "Open tunnels to agents, such as WebSockets.", {},
                 [weak = std::weak_ptr{impl->hub}] {

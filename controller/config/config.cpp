@@ -273,6 +273,36 @@ const Entry kEntries[] = {
     {"CREEL_TRUSTED_PROXIES", NO_FALLBACK,
      SET(trusted_proxies, parse_each(value, parse_network)),
      "addresses or networks whose X-Forwarded-For is believed, separated by commas"},
+    {"CREEL_HTTP_MAX_CONNECTIONS", FALLBACK("16384"), SET(http_max_connections, parse_int(value, 16, 1'000'000)),
+     "connections of clients at a time; each takes a file descriptor (ulimit -n)"},
+    {"CREEL_HTTP_MAX_ADDRESS_CONNECTIONS", FALLBACK("1024"),
+     SET(http_max_address_connections, parse_int(value, 1, 1'000'000)),
+     "of them from one address (IPv6: from one /64), CREEL_TRUSTED_PROXIES excepted"},
+    {"CREEL_HTTP_MAX_HEADER_BYTES", FALLBACK("16KiB"),
+     [](Config& config, const std::string& value) -> Result<void> {
+       CREEL_TRY(const auto bytes, parse_bytes(value));
+       if (bytes < 1024 || bytes > 60 * 1024) return wrong("\"" + value + "\" is not between 1KiB and 60KiB");
+       config.http_max_header_bytes = static_cast<int>(bytes);
+       return {};
+     },
+     "size of a request's head"},
+    {"CREEL_HTTP_MAX_MEMORY", FALLBACK("32MiB"),
+     [](Config& config, const std::string& value) -> Result<void> {
+       CREEL_TRY(const auto bytes, parse_bytes(value));
+       if (bytes < 1024 * 1024 || bytes > 16LL * 1024 * 1024 * 1024)
+         return wrong("\"" + value + "\" is not between 1MiB and 16GiB");
+       config.http_max_memory = bytes;
+       return {};
+     },
+     "for large bodies that are being sent, and as much for large answers that are slowly read; beyond it: 503"},
+    {"CREEL_HTTP_HEADER_TIMEOUT", FALLBACK("10s"), SET(http_header_timeout, parse_seconds(value, seconds{1}, seconds{600})),
+     "how long a client may take to send the whole head of a request"},
+    {"CREEL_HTTP_BODY_TIMEOUT", FALLBACK("30s"), SET(http_body_timeout, parse_seconds(value, seconds{1}, seconds{3600})),
+     "the same for its whole body"},
+    {"CREEL_HTTP_IDLE_TIMEOUT", FALLBACK("75s"), SET(http_idle_timeout, parse_seconds(value, seconds{1}, seconds{3600})),
+     "how long a connection is kept without a request"},
+    {"CREEL_HTTP_WRITE_TIMEOUT", FALLBACK("30s"), SET(http_write_timeout, parse_seconds(value, seconds{1}, seconds{3600})),
+     "how long a client may take to read an answer"},
     {"CREEL_RATE_LIMIT_PROVISION", FALLBACK("5"), SET(rate_limit_provision, parse_int(value, 0, 1'000'000)),
      "requests a minute and address to /api/provision; 0 = no limit"},
     {"CREEL_RATE_LIMIT_CHAT", FALLBACK("60"), SET(rate_limit_chat, parse_int(value, 0, 1'000'000)),

@@ -74,14 +74,22 @@ struct Config {
   std::vector<std::string> image_allowlist;   // CREEL_IMAGE_ALLOWLIST: repositories; empty = the template's
 
   // API
-  std::string agents_domain;                 // AGENTS_DOMAIN
-  std::string agents_url_scheme;             // AGENTS_URL_SCHEME: "https" | "http"
-  std::uint16_t agents_url_port = 0;         // AGENTS_URL_PORT: 0 = the scheme's own, not written
-  std::vector<std::string> admin_emails;     // ADMIN_EMAILS: trimmed, lower-case
-  bool signup = false;                       // CREEL_SIGNUP
-  std::chrono::seconds chat_wait{60};        // CREEL_CHAT_WAIT
-  std::vector<std::string> trusted_proxies;  // CREEL_TRUSTED_PROXIES: addresses or networks in CIDR form
-  int rate_limit_provision = 5;              // CREEL_RATE_LIMIT_*: requests a minute and address, 0 = off
+  std::string agents_domain;                        // AGENTS_DOMAIN
+  std::string agents_url_scheme;                    // AGENTS_URL_SCHEME: "https" | "http"
+  std::uint16_t agents_url_port = 0;                // AGENTS_URL_PORT: 0 = the scheme's own, not written
+  std::vector<std::string> admin_emails;            // ADMIN_EMAILS: trimmed, lower-case
+  bool signup = false;                              // CREEL_SIGNUP
+  std::chrono::seconds chat_wait{60};               // CREEL_CHAT_WAIT
+  std::vector<std::string> trusted_proxies;         // CREEL_TRUSTED_PROXIES: addresses or networks in CIDR form
+  int http_max_connections = 16'384;                // CREEL_HTTP_MAX_CONNECTIONS
+  int http_max_address_connections = 1'024;         // CREEL_HTTP_MAX_ADDRESS_CONNECTIONS: of them from one address
+  int http_max_header_bytes = 16 * 1024;            // CREEL_HTTP_MAX_HEADER_BYTES
+  std::int64_t http_max_memory = 32 * 1024 * 1024;  // CREEL_HTTP_MAX_MEMORY
+  std::chrono::seconds http_header_timeout{10};     // CREEL_HTTP_*_TIMEOUT
+  std::chrono::seconds http_body_timeout{30};
+  std::chrono::seconds http_idle_timeout{75};
+  std::chrono::seconds http_write_timeout{30};
+  int rate_limit_provision = 5;  // CREEL_RATE_LIMIT_*: requests a minute and address, 0 = off
   int rate_limit_chat = 60;
   int rate_limit_instance = 30;
   int rate_limit_api = 300;

@@ -330,6 +330,76 @@ TEST_F(GatewayProxy, BringsAChunkedBody) {
   EXPECT_THAT(answer, AllOf(HasSubstr("Transfer-Encoding: chunked"), HasSubstr("hello"), HasSubstr(" world")));
 }
 
+TEST_F(GatewayProxy, SendsAnAgentNothingWhoseEndIsInDoubt) {
+  std::mutex mutex;
+  std::string seen;
+  agent([&](Peer& peer) {
+    char bytes[4096];
+    for (ssize_t n; (n = recv(peer.fd(), bytes, sizeof bytes, 0)) > 0;) {
+      const std::lock_guard lock{mutex};
+      seen.append(bytes, static_cast<std::size_t>(n));
+    }
+  });
+  const std::string post = "POST /agent/" + id_ + "/ HTTP/1.1\r\n" + bearer() + "Host: gw.test\r\n";
+  const std::string chunked = post + "Transfer-Encoding: chunked\r\n\r\n";
+  const std::string smuggled = "GET /agent/" + id_ + "/smuggled HTTP/1.1\r\nHost: gw.test\r\n" + bearer() + "\r\n";
+  const std::pair<const char*, std::string> cases[] = {
+      {"length and chunked", post + "Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"},
+      {"two lengths", post + "Content-Length: 0\r\nContent-Length: 5\r\n\r\n"},
+      {"chunked twice", post + "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"},
+      {"an unknown coding", post + "Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n"},
+      {"a bare line feed", post + "X: y\nContent-Length: 5\r\n\r\n"},
+      {"a blank before the colon", post + "Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n"},
+      {"two hosts", post + "Host: other\r\nContent-Length: 0\r\n\r\n"},
+      {"an address of another host",
+       "GET http://other/agent/" + id_ + "/ HTTP/1.1\r\n" + bearer() + "Host: gw.test\r\n\r\n"},
+      {"a chunk with a sign", chunked + "+2\r\n{}\r\n0\r\n\r\n"},
+      {"a chunk that is longer than it says", chunked + "1\r\n{}\r\n0\r\n\r\n"},
+      {"a chunk with a bare line feed", chunked + "2\n{}\r\n0\r\n\r\n"},
+  };
+  for (const auto& [what, bytes] : cases) {
+    RawClient client{server_->gateway_address()};
+    client.say(bytes + smuggled);
+    const std::string told = client.hear_to_the_end();
+    EXPECT_TRUE(client.ended()) << what;
+    EXPECT_THAT(told, AllOf(StartsWith("HTTP/1.1 400 "), HasSubstr("\"code\":\"BAD_REQUEST\""))) << what;
+    EXPECT_EQ(told.find("}HTTP/1.1 "), std::string::npos) << what << ": " << told;
+    const std::lock_guard lock{mutex};
+    EXPECT_THAT(seen, Not(HasSubstr("smuggled"))) << what;
+  }
+  server_->stop();
+  agent_.reset();  // before what it writes to goes
+}
+
+TEST_F(GatewayProxy, KeepsNothingOfAFrameHoweverLargeItSaysItIs) {
+  std::atomic<std::size_t> got{0};
+  std::atomic<bool> reads{false};
+  agent([&](Peer& peer) {
+    peer.read_request();
+    accept_upgrade(peer);
+    while (!reads) std::this_thread::sleep_for(std::chrono::milliseconds{10});  // until the test says so
+    std::vector<char> bytes(1 << 16);
+    for (ssize_t n; (n = recv(peer.fd(), bytes.data(), bytes.size(), 0)) > 0;) got += static_cast<std::size_t>(n);
+  });
+  const std::string piece(1 << 20, 'x');
+  RawClient client{server_->gateway_address()};
+  open(client);
+  const double before = memory_of(getpid(), "VmRSS");
+  // A binary frame of 2^62 bytes, masked.
+  std::size_t sent = 14;
+  ASSERT_TRUE(client.say(std::string{"\x82\xff\x40\0\0\0\0\0\0\0", 10} + "mask"));
+  while (sent < (256u << 20) && client.say(piece, std::chrono::seconds{1})) sent += piece.size();
+  EXPECT_LT(sent, 64u << 20) << "an agent that does not read stops its client";
+  reads = true;
+  for (int i = 0; i < 256; ++i) ASSERT_TRUE(client.say(piece));
+  EXPECT_LT(memory_of(getpid(), "VmRSS") - before, 32) << "MiB, of which the test's own buffers are some";
+  client.leave();
+  while (agent_->connections() > 0 && got < (256u << 20)) std::this_thread::sleep_for(std::chrono::milliseconds{20});
+  EXPECT_GE(got, 256u << 20);
+  server_->stop();
+  agent_.reset();
+}
+
 TEST_F(GatewayProxy, HoldsAnAgentThatSaysMoreThanItsClientReads) {
   std::atomic<std::size_t> written{0};
   agent([&](Peer& peer) {

@@ -84,7 +84,8 @@ class CreelProcess {
   const std::string& controller() const { return controller_; }
   std::string conninfo() const { return env_.at("DATABASE_URL"); }
   const std::string& url() const { return url_; }
-  std::string log() const;  // everything serve has written so far
+  const std::string& gateway() const { return env_.at("CREEL_GATEWAY_LISTEN"); }  // host:port of agents' gateways
+  std::string log() const;                                                        // everything serve has written so far
   const std::filesystem::path& state() const { return state_; }
   EngineApi& engine() { return engine_; }
 

@@ -1,0 +1,165 @@
+// front_bench: how much others notice of an attack on the HTTP front.
+//
+// In one run, against one `creel serve` with its default limits: requests of ordinary users (GET /api/agents with a
+// key, some on new connections), first in peace and then during each attack; each attack is preceded by its own peace.
+// Prints p50, p99 and their ratios, and the server's memory. The attackers come from other addresses, and work at the
+// lowest priority, because in life they would use other machines' processors.
+//
+//   DOCKER_HOST=… CREEL_TEST_DATABASE_URL=… CREEL_TEST_WORK=… front_bench [REQUESTS]        (./test.sh --all sets
+//   these)
+#include <sys/syscall.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstdio>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <thread>
+#include <vector>
+
+#include "tests/support/creel_process.hpp"
+#include "tests/support/raw_client.hpp"
+
+namespace {
+
+using namespace creel::test;
+using namespace std::chrono_literals;
+using Steady = std::chrono::steady_clock;
+
+struct Times {
+  double p50 = 0, p99 = 0;  // ms
+  int failed = 0;
+};
+
+// Several users at once, each of whom waits a little after an answer, as people and programs do.
+Times ask(CreelProcess& creel, const std::string& key, int requests) {
+  constexpr int kUsers = 4;
+  static std::atomic<int> address{0};
+  std::vector<std::vector<double>> taken(kUsers);
+  std::atomic<int> failed{0};
+  std::vector<std::jthread> users;
+  for (int user = 0; user < kUsers; ++user)
+    users.emplace_back([&, user] {
+      const std::string request =
+          "GET /api/agents HTTP/1.1\r\nHost: creel\r\nAuthorization: Bearer " + key + "\r\n\r\n";
+      for (int left = requests / kUsers; left > 0;) {
+        // An address of its own for each connection: the limit is on requests a minute and address.
+        const int number = address++;
+        RawClient client{creel.url(),
+                         "127.1." + std::to_string(number / 250 % 250) + "." + std::to_string(1 + number % 250)};
+        for (int i = 0; i < 20 && left > 0; ++i, --left) {
+          const auto begun = Steady::now();
+          client.say(request);
+          if (!client.answer(30s).starts_with("HTTP/1.1 200 ")) ++failed;
+          taken[static_cast<std::size_t>(user)].push_back(
+              std::chrono::duration<double, std::milli>(Steady::now() - begun).count());
+          std::this_thread::sleep_for(2ms);
+        }
+      }
+    });
+  users.clear();
+  std::vector<double> all;
+  for (const auto& some : taken) all.insert(all.end(), some.begin(), some.end());
+  std::sort(all.begin(), all.end());
+  return {all[all.size() / 2], all[all.size() * 99 / 100], failed};
+}
+
+std::string attacker(int number) { return "127.0.66." + std::to_string(1 + number % 250); }
+
+void lowest_priority() { setpriority(PRIO_PROCESS, static_cast<id_t>(syscall(SYS_gettid)), 19); }
+
+using Attack = std::function<void(CreelProcess&, std::atomic<bool>& begun, const std::stop_token&)>;
+
+// Many connections that go on doing `each` until told to stop; one that was hung up on comes again.
+Attack many(int count, int from_each, int buffer, std::function<void(RawClient&, int turn)> each,
+            std::chrono::milliseconds pause) {
+  return [=](CreelProcess& creel, std::atomic<bool>& begun, const std::stop_token& stop) {
+    lowest_priority();
+    std::deque<RawClient> clients;
+    for (int i = 0; i < count; ++i) clients.emplace_back(creel.url(), attacker(i / from_each), buffer);
+    for (int turn = 0; !stop.stop_requested(); ++turn) {
+      for (int i = 0; i < count && !stop.stop_requested(); ++i) {
+        RawClient& client = clients[static_cast<std::size_t>(i)];
+        if (buffer == 0 && client.gone()) {  // asking would read what is to stay unread
+          std::destroy_at(&client);
+          std::construct_at(&client, creel.url(), attacker(i / from_each), buffer);
+        }
+        each(client, turn);
+      }
+      begun = true;
+      std::this_thread::sleep_for(pause);
+    }
+  };
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const int requests = argc > 1 ? std::atoi(argv[1]) : 4'000;
+  raise_open_files();
+  CreelProcess creel{{{"CREEL_RATE_LIMIT_API", "300"}}};
+  creel.start();
+  const std::string key = creel.user("owner@example.com");
+  const std::string post = "POST /api/auth/login HTTP/1.1\r\nHost: creel\r\nContent-Type: application/json\r\n";
+  const std::string large(1'048'000, ' ');
+  std::string headers = "GET /healthz HTTP/1.1\r\nHost: creel\r\n", pipeline, documents;
+  for (int i = 0; i < 5'000; ++i) headers += "A" + std::to_string(i) + ":\r\n";
+  for (int i = 0; i < 200; ++i) pipeline += "GET /api/agents HTTP/1.1\r\nHost: creel\r\n\r\n";
+  for (int i = 0; i < 50; ++i) documents += "GET /openapi.json HTTP/1.1\r\nHost: creel\r\n\r\n";
+  const std::pair<const char*, Attack> attacks[] = {
+      {"10,000 idle connections", many(
+                                      10'000, 1'000, 0, [](RawClient&, int) {}, 100ms)},
+      {"3,000 heads byte by byte", many(
+                                       3'000, 1'000, 0,
+                                       [](RawClient& client, int turn) {
+                                         client.say(turn == 0 ? "GET / HTTP/1.1\r\nHost: creel\r\nX: " : "x", 0ms);
+                                       },
+                                       1s)},
+      {"1,000 bodies byte by byte", many(
+                                        1'000, 500, 0,
+                                        [&](RawClient& client, int turn) {
+                                          client.say(turn == 0 ? post + "Content-Length: 100000\r\n\r\n{" : "x", 0ms);
+                                        },
+                                        1s)},
+      {"1,000 who do not read", many(
+                                    1'000, 500, 4'096,
+                                    [&](RawClient& client, int turn) {
+                                      if (turn == 0) client.say(documents, 0ms);
+                                    },
+                                    100ms)},
+      {"50 who flood with headers", many(
+                                        50, 10, 0, [&](RawClient& client, int) { client.say(headers, 0ms); }, 10ms)},
+      {"50 who flood with requests", many(
+                                         50, 10, 0, [&](RawClient& client, int) { client.say(pipeline, 0ms); }, 10ms)},
+      {"200 large bodies", many(
+                               200, 50, 0,
+                               [&](RawClient& client, int) {
+                                 client.say(post + "Content-Length: 1048576\r\n\r\n", 0ms);
+                                 client.say(large, 0ms);
+                               },
+                               100ms)},
+  };
+  ask(creel, key, requests);  // warm
+  std::printf("%-28s %9s %9s %9s %9s %7s %7s %9s\n", "attack", "calm p50", "p50", "calm p99", "p99", "ratio", "failed",
+              "RSS MiB");
+  double worst = 0;
+  for (const auto& [name, attack] : attacks) {
+    const Times calm = ask(creel, key, requests);
+    std::atomic<bool> begun{false};
+    Times during;
+    {
+      std::jthread attacking{[&, &attack = attack](const std::stop_token& stop) { attack(creel, begun, stop); }};
+      while (!begun) std::this_thread::sleep_for(10ms);
+      during = ask(creel, key, requests);
+    }
+    const double ratio = during.p99 / calm.p99;
+    worst = std::max(worst, ratio);
+    std::printf("%-28s %6.2f ms %6.2f ms %6.2f ms %6.2f ms %7.2f %7d %9.1f\n", name, calm.p50, during.p50, calm.p99,
+                during.p99, ratio, during.failed, memory_of(creel.pid(), "VmRSS"));
+    std::fflush(stdout);
+    std::this_thread::sleep_for(2s);  // the server still closes what the attackers have left
+  }
+  std::printf("worst ratio of p99: %.2f; memory at most %.1f MiB\n", worst, memory_of(creel.pid(), "VmHWM"));
+  return 0;
+}
