@@ -67,6 +67,11 @@ Result<void> hold_messages(Tx& tx, const std::vector<std::int64_t>& ids, millise
 }
 
 Result<bool> answer_message(Tx& tx, std::int64_t id, const std::string& reply, TimePoint at) {
+  // The session first, as who adds a message does.
+  CREEL_CHECK(run(tx,
+                  "SELECT 1 FROM chat_sessions WHERE id = (SELECT session_id FROM messages WHERE id = $1) "
+                  "FOR NO KEY UPDATE",
+                  {id}));
   // The row stays locked until commit, so that one reply is stored by one caller.
   CREEL_TRY(const auto asked,
             tx.exec("UPDATE messages SET pending_until = NULL, error = NULL WHERE id = $1 RETURNING *", {id}));

@@ -43,12 +43,14 @@ std::optional<std::string> repaired(const std::optional<std::string>& text) {
 
 Result<ChatSession> ensure_session(Tx& tx, const AgentId& agent, const std::string& key, const std::string& platform,
                                    TimePoint now) {
-  // The update changes nothing but makes the row that was there come back.
-  CREEL_TRY(const auto rows,
-            tx.exec("INSERT INTO chat_sessions (id, agent_id, key, platform, created_at, last_activity_at) "
-                    "VALUES ($1, $2, $3, $4, $5, $5) "
-                    "ON CONFLICT (agent_id, key) DO UPDATE SET key = excluded.key RETURNING *",
-                    {"sess_" + random_hex(8), agent, repair_text(key), platform, now}));
+  // The update changes nothing but makes the row that was there come back. Not of the key: that would lock out whoever
+  // stores a message of the session.
+  CREEL_TRY(
+      const auto rows,
+      tx.exec("INSERT INTO chat_sessions (id, agent_id, key, platform, created_at, last_activity_at) "
+              "VALUES ($1, $2, $3, $4, $5, $5) "
+              "ON CONFLICT (agent_id, key) DO UPDATE SET last_activity_at = chat_sessions.last_activity_at RETURNING *",
+              {"sess_" + random_hex(8), agent, repair_text(key), platform, now}));
   return session_of(rows[0]);
 }
 
@@ -59,6 +61,11 @@ Result<std::optional<ChatSession>> find_session(Tx& tx, const AgentId& agent, co
 }
 
 Result<std::optional<std::int64_t>> add_message(Tx& tx, const Message& message) {
+  // The session first, then messages, whose totals are locked with them: in one order, so that nobody waits for each
+  // other.
+  CREEL_TRY([[maybe_unused]] const auto touched,
+            tx.exec("UPDATE chat_sessions SET last_activity_at = greatest(last_activity_at, $2) WHERE id = $1",
+                    {message.session_id, message.at}));
   CREEL_TRY(const auto rows,
             tx.exec("INSERT INTO messages (agent_id, session_id, sender, platform, content, at, external_id, error, "
                     "response_ms) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) "
@@ -67,9 +74,6 @@ Result<std::optional<std::int64_t>> add_message(Tx& tx, const Message& message) 
                      repair_text(message.content), message.at, repaired(message.external_id), repaired(message.error),
                      message.response_ms}));
   if (rows.empty()) return std::nullopt;
-  CREEL_TRY([[maybe_unused]] const auto touched,
-            tx.exec("UPDATE chat_sessions SET last_activity_at = greatest(last_activity_at, $2) WHERE id = $1",
-                    {message.session_id, message.at}));
   return rows[0].integer("id");
 }
 

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <future>
 #include <nlohmann/json.hpp>
 
 #include "controller/http/client.hpp"
@@ -66,6 +67,35 @@ class TranscriptsTest : public PgTest {
 
   AgentId agent_;
 };
+
+// Each holds what the other wants next, if they do not take session and totals in one order.
+TEST_F(TranscriptsTest, AMessageAndAReplyThatAreStoredAtOnceDoNotWaitForEachOther) {
+  const auto first = stored(false, "first", kNoon);
+  auto asks = begin();
+  store::Message second;
+  second.session_id = store::ensure_session(asks, agent_, "topic:x", "api", kNoon + seconds{1}).value().id;
+  second.agent = agent_;
+  second.platform = "api";
+  second.content = "second";
+  second.at = kNoon + seconds{1};
+  auto answers = std::async(std::launch::async, [&]() -> Result<void> {
+    auto tx = begin();
+    CREEL_TRY([[maybe_unused]] const bool known, store::answer_message(tx, first, "reply", kNoon + seconds{2}));
+    return tx.commit();
+  });
+  ASSERT_TRUE(eventually([&] {
+    auto tx = begin();
+    return !tx.exec("SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'")
+                .value()
+                .empty();
+  }));
+  const auto stored = store::add_message(asks, second);
+  EXPECT_TRUE(stored) << stored.error().message;
+  EXPECT_TRUE(asks.commit());
+  const auto answered = answers.get();
+  EXPECT_TRUE(answered) << answered.error().message;
+  EXPECT_EQ(messages().size(), 3u);
+}
 
 TEST_F(TranscriptsTest, AReplyThatNobodyWaitedForEndsTheFailureOfItsMessage) {
   const auto asked = stored(false, "count to two", kNoon);
