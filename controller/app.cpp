@@ -363,7 +363,7 @@ Result<void> App::open_api() {
     gateways_->chat_async(kind, std::move(request), std::move(done));
   };
   auto engine_state = [this]() -> api::EngineState {
-    if (!lease_ || !lease_->held()) return {"unknown", "another controller leads"};
+    if (!lease_ || !lease_->held()) return {"unknown", "this controller does not lead"};
     if (engine_->reachable() && loop_->engine_events_connected()) return {"reachable", ""};
     return {"unreachable", "no answer from " + engine_->address()};
   };

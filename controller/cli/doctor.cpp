@@ -273,7 +273,8 @@ int try_listen(const HostPort& address) {
   return result;
 }
 
-// Whether it is Creel that listens there: nothing else answers /healthz with JSON and a request id.
+// Whether it is Creel that listens there. Nothing else answers /healthz with JSON and a request id; where agents are
+// reached, and over TLS, the answer is an error, which repeats that id.
 bool is_creel(const HostPort& address, http::Client& client) {
   HostPort reachable = address;
   if (reachable.host == "0.0.0.0") reachable.host = "127.0.0.1";
@@ -282,7 +283,9 @@ bool is_creel(const HostPort& address, http::Client& client) {
   request.url = "http://" + reachable.str() + "/healthz";
   request.deadline = kPortDeadline;
   const auto answer = client.send(std::move(request));
-  return answer && answer->status == 200 && !answer->header("x-request-id").empty() && parse(answer->body).is_object();
+  if (!answer || answer->header("x-request-id").empty()) return false;
+  const Json body = parse(answer->body);
+  return body.is_object() && (answer->status == 200 || text(body, "requestId") == answer->header("x-request-id"));
 }
 
 Check check_port(const char* name, const char* variable, const HostPort& address, http::Client& client) {

@@ -430,9 +430,18 @@ TEST_F(CliTest, DoctorNamesWhatIsMissingAndFails) {
 
 TEST_F(CliTest, DoctorKnowsItsOwnServer) {
   FakeServer ours{[](const std::string&) { return http_answer(200, R"({"status":"ok"})", "X-Request-Id: r1\r\n"); }};
+  // Where agents are reached there is no /healthz.
+  FakeServer gateway{
+      [](const std::string&) { return http_answer(404, R"({"requestId":"r2"})", "X-Request-Id: r2\r\n"); }};
+  FakeServer another{[](const std::string&) { return http_answer(404, R"({"error":"no"})", "X-Request-Id: r3\r\n"); }};
   environment_["CREEL_LISTEN"] = ours.address();
+  environment_["CREEL_GATEWAY_LISTEN"] = gateway.address();
   creel({"doctor"});
   EXPECT_NE(out_.str().find(ours.address() + " is served by creel"), std::string::npos) << out_.str();
+  EXPECT_NE(out_.str().find(gateway.address() + " is served by creel"), std::string::npos) << out_.str();
+  environment_["CREEL_GATEWAY_LISTEN"] = another.address();
+  creel({"doctor"});
+  EXPECT_NE(out_.str().find(another.address() + " is taken by another program"), std::string::npos) << out_.str();
 }
 
 TEST(Doctor, JudgesTheEnginesVersion) {
