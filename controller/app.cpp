@@ -259,9 +259,12 @@ Result<void> App::open_engine() {
   docker::RuntimeOptions runtime_options;
   runtime_options.controller_id = config_.controller_id;
   runtime_options.parallel_changes = parallel_changes();
-  fence_ = std::make_unique<docker::Fence>(*engine_, config_.controller_id,
-                                           docker::FenceSettings{config_.fence, config_.fence_allow});
+  fence_ = std::make_unique<docker::Fence>(
+      *engine_, config_.controller_id,
+      docker::FenceSettings{config_.fence, config_.fence_allow, config_.publish_address, config_.egress_image});
+  runtime_options.publish_at = config_.publish_address;
   runtime_options.fence = fence_.get();
+  runtime_options.egress.image = config_.egress_image;
   runtime_options.egress.resolvers = config_.egress_resolvers;
   runtime_ = std::make_unique<docker::DockerRuntime>(*engine_, std::move(runtime_options));
   gateways_ = std::make_unique<gateway::Gateways>(*http_, runtime_.get());

@@ -239,13 +239,15 @@ Check check_image(const Config& config, const Template& tmpl, http::Client& clie
 
 Check check_fence(const Config& config, http::Client& client) {
   if (!config.fence) return {"fence", true, "switched off (CREEL_FENCE): agents reach this host and its networks"};
-  const std::string image = kEgressImage;
+  const std::string& image = config.egress_image;
   const auto answer = client.send(engine_request(config, "/images/" + image + "/json"));
   if (!answer) return {"fence", false, "the engine cannot be asked (" + answer.error().message + ")"};
   if (answer->status == 200) return {"fence", true, image};
-  return {"fence", false,
-          "its image " + image + " is not there, so that agents reach this host and its networks; make it with " +
-              config.share_dir + "/templates/egress/build-image.sh, or set CREEL_FENCE=off"};
+  return {
+      "fence", false,
+      "its image " + image + " is not there, so that agents reach this host and its networks; make it with " +
+          config.share_dir +
+          "/templates/egress/build-image.sh, name one that can be pulled (CREEL_EGRESS_IMAGE), or set CREEL_FENCE=off"};
 }
 
 // --- ports ----------------------------------------------------------------------------------------------------------

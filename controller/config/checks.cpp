@@ -168,6 +168,22 @@ Result<std::string> parse_address(const std::string& text) {
   return text;
 }
 
+Result<std::string> parse_publish_address(const std::string& text) {
+  CREEL_TRY(const std::string address, parse_address(text));
+  unsigned char bytes[16] = {};
+  const bool six = inet_pton(AF_INET, address.c_str(), bytes) != 1;
+  if (six) inet_pton(AF_INET6, address.c_str(), bytes);
+  const bool any = std::all_of(std::begin(bytes), std::end(bytes), [](unsigned char byte) { return byte == 0; });
+  if (any)
+    return wrong(
+        "\"" + text +
+        "\" is every address of the engine's host, public ones too; name the one that this controller reaches");
+  // Multicast and broadcast; addresses that mean nothing without an interface.
+  if (six ? bytes[0] == 0xff || (bytes[0] == 0xfe && (bytes[1] & 0xc0) == 0x80) : bytes[0] >= 224)
+    return wrong("\"" + text + "\" is not the address of one machine");
+  return address;
+}
+
 Result<void> check_master_key(const std::string& given) {
   const std::string text = trim(given);
   const auto digit = [](char c) {

@@ -39,6 +39,8 @@ Result<std::string> parse_docker_host(const std::string& text);
 Result<std::string> parse_network(const std::string& text);
 // "10.0.0.5", "fd00::5"
 Result<std::string> parse_address(const std::string& text);
+// One address of a machine: none that stands for several, or for none.
+Result<std::string> parse_publish_address(const std::string& text);
 // "0x" and so many digits.
 Result<std::string> parse_hex(const std::string& text, std::size_t digits);
 Result<std::vector<std::string>> parse_hex_list(const std::string& text, std::size_t digits);

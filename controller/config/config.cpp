@@ -219,6 +219,19 @@ const Entry kEntries[] = {
        return context.config.docker_tls_verify && home.starts_with('/') ? home + "/.docker" : std::string{};
      },
      SET(docker_cert_path, parse_path(value)), "folder with ca.pem, cert.pem and key.pem"},
+    {"CREEL_PUBLISH_ADDRESS", "127.0.0.1 with tcp://, else none",
+     [](const Context& context) -> Result<std::string> {
+       return std::string{context.config.docker_host.starts_with("tcp://") ? "127.0.0.1" : "none"};
+     },
+     [](Config& config, const std::string& value) -> Result<void> {
+       if (value == "none") return {};
+       CREEL_TRY(config.publish_address, parse_publish_address(value));
+       return {};
+     },
+     "address of the engine's host at which ports of agents are published for this controller; none: it reaches them "
+     "on the engine's bridges. For an engine on another host: that host's address in a private network, since all who "
+     "reach it reach agents' gateways, which ask for their tokens but speak plain HTTP. Agents keep the address that they "
+     "were made with (creel agents repair)"},
     {"CREEL_FENCE", FALLBACK("on"), SET(fence, parse_bool(value)),
      "keep agents from the engine's host, from its private networks and from metadata services; on or off"},
     {"CREEL_FENCE_ALLOW", NO_FALLBACK,
@@ -228,6 +241,8 @@ const Entry kEntries[] = {
     {"CREEL_EGRESS_RESOLVERS", "the engine's", unset,
      SET(egress_resolvers, parse_each(value, parse_address)),
      "name servers that the gateways of egress lists ask, separated by commas"},
+    {"CREEL_EGRESS_IMAGE", FALLBACK(kEgressImage), SET_TEXT(egress_image),
+     "image of the fence and of those gateways (templates/egress); one of another name is pulled when it is absent"},
     {"OPENCLAW_IMAGE", "the template's", unset, SET_TEXT(openclaw_image), "image of the openclaw template"},
     {"CREEL_IMAGE_ALLOWLIST", "each template's own repositories", unset,
      SET(image_allowlist, Result<std::vector<std::string>>{split_list(value)}),

@@ -67,10 +67,12 @@ struct Config {
   std::string docker_host;         // DOCKER_HOST: "unix:///path" or "tcp://host:port"
   bool docker_tls_verify = false;  // DOCKER_TLS_VERIFY
   std::string docker_cert_path;    // DOCKER_CERT_PATH: folder with ca.pem, cert.pem, key.pem; "" = no TLS unless verify
-  std::string openclaw_image;      // OPENCLAW_IMAGE: "" = the template's
-  bool fence = true;               // CREEL_FENCE: keep agents from the host and its private networks
+  std::string publish_address;  // CREEL_PUBLISH_ADDRESS: of the engine's host; "" = agents are reached on their bridges
+  std::string openclaw_image;   // OPENCLAW_IMAGE: "" = the template's
+  bool fence = true;            // CREEL_FENCE: keep agents from the host and its private networks
   std::vector<FenceAllow> fence_allow;        // CREEL_FENCE_ALLOW: exceptions
   std::vector<std::string> egress_resolvers;  // CREEL_EGRESS_RESOLVERS: addresses; empty = the engine's
+  std::string egress_image = kEgressImage;    // CREEL_EGRESS_IMAGE
   std::vector<std::string> image_allowlist;   // CREEL_IMAGE_ALLOWLIST: repositories; empty = the template's
 
   // API

@@ -9,6 +9,7 @@
 #include "tests/support/inside.hpp"
 #include "tests/support/internet.hpp"
 #include "tests/support/own_engine.hpp"
+#include "tests/support/registry.hpp"
 #include "tests/support/server_process.hpp"
 
 namespace creel::test {
@@ -165,6 +166,41 @@ TEST_F(FenceTest, KeepsAgentsFromTheHostFromItsNetworksAndFromEachOtherAndLetsTh
   });
   EXPECT_EQ(creel.engine().call("GET", "/containers/creel-" + creel.controller() + "-fence/json").status, 404);
   EXPECT_TRUE(inside.tcp(bridge, api_port).starts_with("open"));
+}
+
+TEST_F(FenceTest, PullsItsImageFromWhereTheOperatorSaysItIs) {
+  http::Client client;
+  LocalRegistry registry;
+  registry.start(client);
+  const std::string repository = registry.host() + "/team/egress", image = repository + ":7";
+  EngineApi& engine = creel.engine();
+  ASSERT_EQ(engine.call("POST", "/images/creel/egress:1/tag?tag=7&repo=" + http::url_encode(repository)).status, 201);
+  const Answer pushed =
+      engine.call("POST", "/images/" + repository + "/push?tag=7", nullptr, {{"X-Registry-Auth", "e30="}});
+  EXPECT_EQ(pushed.status, 200) << pushed.text;
+  EXPECT_EQ(engine.call("DELETE", "/images/" + image).status, 200);
+
+  creel.set("CREEL_EGRESS_IMAGE", registry.host() + "/team/absent:7");
+  start("on");
+  key = creel.user("owner@example.com", "enterprise");
+  const std::string agent = provision("one");
+  creel.until("/healthz", key, [&](const Answer&) {
+    return condition(agent, "Fenced").value("message", "").find("cannot be pulled") != std::string::npos;
+  });
+  const json without = condition(agent, "Fenced");
+  EXPECT_EQ(without.value("reason", ""), "ImageAbsent") << without << creel.log();
+  EXPECT_NE(without.value("message", "").find(registry.host() + "/team/absent:7"), std::string::npos) << without;
+
+  creel.set("CREEL_EGRESS_IMAGE", image);
+  start("on");
+  fenced(agent, "True", "InForce");
+  EXPECT_TRUE(table.there());
+  const Answer keeper = engine.call("GET", "/containers/creel-" + creel.controller() + "-fence/json");
+  EXPECT_EQ(keeper.json["Config"]["Image"], image);
+  start("off");
+  creel.until("/healthz", key, [&](const Answer&) { return !table.there(); });
+  engine.remove_all(creel.controller());
+  EXPECT_EQ(engine.call("DELETE", "/images/" + image).status, 200);
 }
 
 TEST_F(FenceTest, IsPutBackHoweverItWasTakenAwayAndOutlivesTheController) {

@@ -551,16 +551,16 @@ TEST_F(DockerRuntimeTest, MakesTheBridgeAgainWhenSomebodyRemovedIt) {
   EXPECT_NE(look(agent).workload.address, "");
 }
 
-TEST_F(DockerRuntimeTest, PublishesOnTheLoopbackAddressWhereTheBridgeIsOutOfReach) {
-  DockerRuntime far{*engine, {controller, Publish::always}};
+TEST_F(DockerRuntimeTest, PublishesAtTheAddressThatWasSetAndReachesTheAgentThere) {
+  DockerRuntime far{*engine, {controller, "127.0.0.2"}};
   const auto id = far.apply(creation(agent, spec({"sleep"})), {});
   ASSERT_TRUE(id) << id.error().message;
   ASSERT_TRUE(far.apply(op::StartWorkload{agent, *id}, {}));
   const Observed observed = look(agent);
-  EXPECT_TRUE(observed.workload.address.starts_with("127.0.0.1:")) << observed.workload.address;
+  EXPECT_TRUE(observed.workload.address.starts_with("127.0.0.2:")) << observed.workload.address;
   EXPECT_TRUE(observed.workload.hardening_ok);
   for (const auto& [port, places] : engine->container_inspect(*id).value().ports) {
-    for (const auto& place : places) EXPECT_EQ(place.host_ip, "127.0.0.1") << port;
+    for (const auto& place : places) EXPECT_EQ(place.host_ip, "127.0.0.2") << port;
   }
 }
 

@@ -75,6 +75,7 @@ class EngineTls : public test::DockerTest {
 };
 
 TEST_F(EngineTls, RunsAnAgentOverTcpWithCertificatesOnBothSides) {
+  runtime = std::make_unique<DockerRuntime>(*engine, RuntimeOptions{controller, "127.0.0.1"});
   const auto made = runtime->apply(
       creation(agent, spec({"cat", "/state/settings", "count", "3", "sleep"}), {{"settings", "from afar"}}), {});
   ASSERT_TRUE(made) << made.error().message;
@@ -98,6 +99,7 @@ TEST_F(EngineTls, RunsAnAgentOverTcpWithCertificatesOnBothSides) {
   ASSERT_EQ(observed.workload_presence, Presence::present);
   EXPECT_EQ(observed.workload.state, ContainerState::running);
   EXPECT_TRUE(observed.workload.hardening_ok);
+  EXPECT_TRUE(observed.workload.address.starts_with("127.0.0.1:")) << observed.workload.address;
   ASSERT_TRUE(eventually([&] { return runtime->last_lines(*made, 100, {}, {}).value().size() == 4; }));
   EXPECT_EQ(runtime->last_lines(*made, 100, {}, {}).value().front().text, "/state/settings: from afar");
   ASSERT_TRUE(runtime->apply(op::RemoveWorkload{agent, *made, 1}, {}));

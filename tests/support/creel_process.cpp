@@ -201,6 +201,14 @@ std::vector<std::string> CreelProcess::environment() const {
   return out;
 }
 
+void CreelProcess::listen_at(const std::string& host) {
+  for (const char* variable : {"CREEL_LISTEN", "CREEL_GATEWAY_LISTEN"}) {
+    std::string& address = env_[variable];
+    address = host + address.substr(address.rfind(':'));
+  }
+  url_ = "http://" + env_["CREEL_LISTEN"];
+}
+
 void CreelProcess::launch() {
   const std::string log_file = (state_ / "serve.log").string();
   pid_ = spawn({binary(), "serve"}, environment(), "/dev/null", log_file, log_file);

@@ -60,6 +60,8 @@ class CreelProcess {
 
   // For the next start().
   void set(const std::string& variable, const std::string& value) { env_[variable] = value; }
+  // The same: at this address of another network namespace instead of the loopback one.
+  void listen_at(const std::string& host);
   void launch();     // does not wait for anything
   void start();      // launch(), and waits until /readyz answers
   void kill_hard();  // kill -9

@@ -97,6 +97,19 @@ TEST(Codec, PrefersAPublishedPortToTheBridge) {
   EXPECT_TRUE(seen.hardening_ok);
 }
 
+TEST(Codec, ReachesAnAgentWhereItsPortIsPublished) {
+  const auto address = [](const char* host_ip) {
+    json body = json::parse(recorded("container_published.json"));
+    body["NetworkSettings"]["Ports"]["18789/tcp"] = {{{"HostIp", host_ip}, {"HostPort", "32768"}}};
+    return observe_container(read_container(body.dump(), info()).value(), *AgentId::parse("00000000000000c3"), "golden")
+        .address;
+  };
+  EXPECT_EQ(address("10.0.0.5"), "10.0.0.5:32768");
+  EXPECT_EQ(address("fd00::5"), "[fd00::5]:32768");
+  EXPECT_EQ(address("0.0.0.0"), "127.0.0.1:32768") << "a wildcard is no address to connect to";
+  EXPECT_EQ(address(""), "127.0.0.1:32768");
+}
+
 TEST(Codec, ReadsAContainerWithoutNetworksOrLabels) {
   json body = json::parse(recorded("container_running.json"));
   body["NetworkSettings"] = {{"Networks", nullptr}, {"Ports", nullptr}};
@@ -222,12 +235,14 @@ TEST(Codec, AsksForAHardenedContainerAndPutsNoSecretIntoIt) {
   EXPECT_EQ(body.dump().find("sesame"), std::string::npos);
 }
 
-TEST(Codec, PublishesOnTheLoopbackAddressOnly) {
+TEST(Codec, PublishesAtTheAddressThatWasSetAndNoOther) {
   CreateContext context{"home", "creel-home-1"};
-  context.publish_loopback = true;
-  const json body = create_container_body(operation(), context);
-  ASSERT_EQ(body["HostConfig"]["PortBindings"]["18789/tcp"].size(), 1u);
-  EXPECT_EQ(body["HostConfig"]["PortBindings"]["18789/tcp"][0]["HostIp"], "127.0.0.1");
+  for (const char* address : {"127.0.0.1", "10.0.0.5", "fd00::5"}) {
+    context.publish_at = address;
+    const json body = create_container_body(operation(), context);
+    ASSERT_EQ(body["HostConfig"]["PortBindings"]["18789/tcp"].size(), 1u);
+    EXPECT_EQ(body["HostConfig"]["PortBindings"]["18789/tcp"][0]["HostIp"], address);
+  }
 }
 
 TEST(Codec, AsksForNoMoreProcessorsThanTheEngineHas) {

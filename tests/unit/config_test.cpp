@@ -177,6 +177,13 @@ TEST(Config, RefusesBadValuesAndNamesThem) {
       {"CREEL_FENCE_ALLOW", "10.0.0.5,ollama"},
       {"CREEL_EGRESS_RESOLVERS", "10.0.0.0/8"},
       {"CREEL_EGRESS_RESOLVERS", "dns.example.com"},
+      {"CREEL_PUBLISH_ADDRESS", "0.0.0.0"},
+      {"CREEL_PUBLISH_ADDRESS", "::"},
+      {"CREEL_PUBLISH_ADDRESS", "224.0.0.1"},
+      {"CREEL_PUBLISH_ADDRESS", "255.255.255.255"},
+      {"CREEL_PUBLISH_ADDRESS", "fe80::1"},
+      {"CREEL_PUBLISH_ADDRESS", "10.0.0.0/8"},
+      {"CREEL_PUBLISH_ADDRESS", "docker.example.com"},
       {"CREEL_RATE_LIMIT_API", "-1"},
       {"CREEL_RATE_LIMIT_API", "5x"},
       {"CREEL_URL", "localhost:8080"},
@@ -205,6 +212,20 @@ TEST(Config, ReadsTheEnginesVariablesAsDockerDoes) {
   EXPECT_EQ(config.docker_host, "tcp://10.1.2.3:2376");
   EXPECT_TRUE(config.docker_tls_verify);
   EXPECT_EQ(config.docker_cert_path, "/home/ada/.docker");
+}
+
+TEST(Config, PublishesAgentsAtTheLoopbackAddressOfAnEngineOverTcpUnlessToldOtherwise) {
+  const auto published = [](const char* engine, const char* address) {
+    Sources sources = home();
+    sources.environment["DOCKER_HOST"] = engine;
+    sources.environment["CREEL_PUBLISH_ADDRESS"] = address;
+    return load(sources)->config.publish_address;
+  };
+  EXPECT_EQ(published("unix:///run/docker.sock", ""), "") << "the bridges are in reach";
+  EXPECT_EQ(published("tcp://10.1.2.3:2376", ""), "127.0.0.1");
+  EXPECT_EQ(published("tcp://10.1.2.3:2376", "none"), "");
+  EXPECT_EQ(published("tcp://10.1.2.3:2376", "10.1.2.3"), "10.1.2.3");
+  EXPECT_EQ(published("unix:///run/forwarded.sock", "fd00::5"), "fd00::5");
 }
 
 TEST(Config, FindsTheTemplatesOfASourceCheckout) {

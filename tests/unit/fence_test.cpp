@@ -48,6 +48,24 @@ TEST(FenceRules, GiveRestrictedAgentsNoExceptions) {
             rules.find("oifname \"cr0123abcd-*\" goto to_agent", forward));
 }
 
+TEST(FenceRules, LetOthersThanAgentsInWhereAgentsPortsArePublished) {
+  FenceOptions options;
+  options.bridges = "cr0123abcd-";
+  options.others = {"br-0123456789ab"};
+  const auto to_agent = [&](const char* published) {
+    options.published = published;
+    const std::string rules = fence_rules(options);
+    const auto begin = rules.find("  chain to_agent");
+    return rules.substr(begin, rules.find("  }\n", begin) - begin);
+  };
+  EXPECT_EQ(to_agent("10.0.0.5"),
+            "  chain to_agent {\n    ct state established,related accept\n"
+            "    iifname \"cr0123abcd-*\" goto refuse\n    iifname \"br-0123456789ab\" goto refuse\n"
+            "    ct status dnat ct original ip daddr 10.0.0.5 accept\n    goto refuse\n");
+  EXPECT_NE(to_agent("fd00::5").find("ct original ip6 daddr fd00::5 accept"), std::string::npos);
+  for (const char* own : {"", "127.0.0.1", "::1"}) EXPECT_EQ(to_agent(own).find("dnat"), std::string::npos) << own;
+}
+
 TEST(BridgeNames, BeginWithWhatTheFenceKnowsThemBy) {
   EXPECT_TRUE(bridge_name("creel", "engine", 7).starts_with(bridge_prefix("creel", "engine")));
   EXPECT_NE(bridge_prefix("creel", "engine"), bridge_prefix("creel", "other"));

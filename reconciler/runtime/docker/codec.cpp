@@ -262,6 +262,13 @@ bool attached_as_made(const ContainerInfo& info) {
   return info.networks.contains(info.network_mode);
 }
 
+// An engine may tell the wildcard of what was published at the loopback address (Docker Desktop).
+std::string reachable_at(const PublishedPort& published) {
+  std::string host = published.host_ip;
+  if (host.empty() || host == "0.0.0.0" || host == "::") host = "127.0.0.1";
+  return (host.find(':') == std::string::npos ? host : "[" + host + "]") + ":" + published.host_port;
+}
+
 }  // namespace
 
 ObservedWorkload observe_container(const ContainerInfo& info, const AgentId& agent, const std::string& controller_id) {
@@ -287,7 +294,7 @@ ObservedWorkload observe_container(const ContainerInfo& info, const AgentId& age
   const std::string port = label(info.labels, kLabelPort);
   if (observed.pid != 0 && !port.empty() && port != "0") {
     if (const auto found = info.ports.find(port + "/tcp"); found != info.ports.end() && !found->second.empty()) {
-      observed.address = "127.0.0.1:" + found->second.front().host_port;
+      observed.address = reachable_at(found->second.front());
     } else if (const auto address = info.addresses.find(info.network_mode); address != info.addresses.end()) {
       observed.address = address->second + ":" + port;
     }

@@ -22,10 +22,10 @@ namespace creel::docker {
 
 struct CreateContext {
   std::string controller_id;
-  std::string network;            // the bridge it is attached to
-  std::string resolver = {};      // who it asks for names; "" = whom the engine tells it
-  bool publish_loopback = false;  // publish the gateway's port on 127.0.0.1
-  bool limits_swap = true;        // EngineInfo
+  std::string network;          // the bridge it is attached to
+  std::string resolver = {};    // who it asks for names; "" = whom the engine tells it
+  std::string publish_at = {};  // address of the engine's host that the gateway's port is published at; "" = nowhere
+  bool limits_swap = true;      // EngineInfo
   bool limits_pids = true;
   std::int64_t cpus = 0;  // the engine refuses a limit above what it has; 0 = not known
 };

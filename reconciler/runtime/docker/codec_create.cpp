@@ -74,8 +74,8 @@ json create_container_body(const op::CreateWorkload& operation, const CreateCont
   };
   if (!context.resolver.empty()) host["Dns"] = json::array({context.resolver});
   if (!spec.tmpfs.empty()) host["Tmpfs"] = spec.tmpfs;
-  if (context.publish_loopback && spec.port != 0) {
-    host["PortBindings"] = {{port, json::array({{{"HostIp", "127.0.0.1"}, {"HostPort", ""}}})}};
+  if (!context.publish_at.empty() && spec.port != 0) {
+    host["PortBindings"] = {{port, json::array({{{"HostIp", context.publish_at}, {"HostPort", ""}}})}};
   }
 
   Labels labels = volume_labels;

@@ -74,11 +74,6 @@ DockerRuntime::DockerRuntime(Engine& engine, RuntimeOptions options)
              options_.parallel_pulls),
       changes_(options_.parallel_changes, kLongestTurn) {}
 
-bool DockerRuntime::publishes() const {
-  if (options_.publish_loopback == Publish::automatic) return !engine_.is_unix_socket();
-  return options_.publish_loopback == Publish::always;
-}
-
 // --- observe ---
 
 Result<void> DockerRuntime::admit(const std::string& key) {
@@ -260,11 +255,11 @@ Result<EgressPlace> DockerRuntime::place_of(const op::CreateWorkload& operation,
     CREEL_TRY(std::string network, networks_.acquire(stop, operation.alternative));
     return EgressPlace{std::move(network), ""};
   }
-  if (publishes())
+  if (!options_.publish_at.empty())
     return Error{
         ErrorKind::failed,
         "an egress list needs an engine whose bridges are in reach of the controller: no port of an agent can be "
-        "published out of its network",
+        "published out of its network; where they are in reach, set CREEL_PUBLISH_ADDRESS=none",
         {},
         {}};
   return egress_.place(*operation.spec.egress, stop);
@@ -301,7 +296,7 @@ Result<std::string> DockerRuntime::create_or_find(const op::CreateWorkload& oper
   if (!is_ours(volume.labels, operation.agent, options_.controller_id)) return foreign("volume", name, volume.labels);
 
   CREEL_TRY(const EgressPlace place, place_of(operation, stop));
-  const CreateContext context{options_.controller_id, place.network,     place.resolver, publishes(),
+  const CreateContext context{options_.controller_id, place.network,     place.resolver, options_.publish_at,
                               about.limits_swap,      about.limits_pids, about.cpus};
   auto created = engine_.container_create(name, create_container_body(operation, context), stop);
   if (created || !is(created.error(), ErrorKind::conflict)) return created;

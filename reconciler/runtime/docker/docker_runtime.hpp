@@ -26,15 +26,10 @@
 
 namespace creel::docker {
 
-enum class Publish {
-  automatic,  // never over a Unix socket (the bridges are in reach), always over tcp (Docker Desktop, another host)
-  always,
-  never,
-};
-
 struct RuntimeOptions {
   std::string controller_id;
-  Publish publish_loopback = Publish::automatic;
+  // Address of the engine's host that agents' ports are published and reached at; "": they are reached on its bridges.
+  std::string publish_at = {};
   std::size_t parallel_pulls = 2;
   // Containers made, started, restarted or removed at once: more only make the engine slower. One that hangs does not
   // hold the others up for more than 15 seconds.
@@ -100,7 +95,6 @@ class DockerRuntime : public Runtime, public Locator {
   Result<void> free_volume(const AgentId& agent, std::stop_token stop);
   void look_at_image(const std::string& image, std::stop_token stop, Observed& observed, std::optional<Error>& error);
   Result<void> at_rest(const AgentId& agent, std::stop_token stop);
-  bool publishes() const;
 
   Engine& engine_;
   const RuntimeOptions options_;

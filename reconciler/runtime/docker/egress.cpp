@@ -129,10 +129,10 @@ Result<EgressPlace> EgressGateways::keep(const NetworkInfo& network, std::stop_t
   CREEL_TRY(const AddressPlan addresses, plan_addresses(network.subnet));
   const EgressPlace place{network.name, addresses.gateway};
 
-  const auto image = engine_.image_inspect(kEgressImage, stop);
+  const auto image = engine_.image_inspect(settings_.image, stop);
   if (!image && image.error().kind == ErrorKind::not_found)
     return Error{ErrorKind::failed,
-                 std::string{"an egress list needs the image "} + kEgressImage +
+                 "an egress list needs the image " + settings_.image +
                      ", which is not on the engine; make it with templates/egress/build-image.sh",
                  {},
                  {}};
@@ -180,8 +180,8 @@ Result<std::string> EgressGateways::make_gateway(const NetworkInfo& network, con
   if (!settings_.resolvers.empty()) host["Dns"] = settings_.resolvers;
   json command = json::array({"/usr/bin/gateway", addresses.gateway});
   for (const auto& name : names) command.push_back(name);
-  json body =
-      service_body({kRoleEgress, hash, std::move(command), "65534:65534", true}, std::move(host), controller_, about);
+  json body = service_body({kRoleEgress, settings_.image, hash, std::move(command), "65534:65534", true},
+                           std::move(host), controller_, about);
   body["MacAddress"] = kGatewayMac;
   body["NetworkingConfig"] = {
       {"EndpointsConfig", {{network.name, {{"IPAMConfig", {{"IPv4Address", addresses.gateway}}}}}}}};

@@ -21,6 +21,7 @@
 #include <string>
 #include <vector>
 
+#include "controller/core/fence.hpp"
 #include "reconciler/runtime/docker/egress_parts.hpp"
 #include "reconciler/runtime/docker/engine.hpp"
 #include "reconciler/runtime/docker/network_pool.hpp"
@@ -32,6 +33,7 @@ struct EgressSettings {
   // A network without an agent is kept so long; longer than a container takes from its place being made to being
   // listed.
   std::chrono::milliseconds unused_grace = std::chrono::minutes{5};
+  std::string image = kEgressImage;
 };
 
 // What an agent's container is made with.

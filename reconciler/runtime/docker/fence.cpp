@@ -21,6 +21,7 @@ namespace {
 
 constexpr std::chrono::seconds kFresh{10};
 constexpr std::chrono::seconds kGrace{2};
+constexpr std::chrono::seconds kPullAgain{60};
 constexpr std::chrono::milliseconds kTakeDownDeadline{20'000};
 constexpr std::chrono::milliseconds kSettle{5'000};
 constexpr std::chrono::milliseconds kPoll{50};
@@ -40,7 +41,10 @@ Fence::Fence(Engine& engine, std::string controller_id, FenceSettings settings)
     : engine_(engine),
       controller_(std::move(controller_id)),
       settings_(std::move(settings)),
-      name_("creel-" + controller_ + "-fence") {}
+      name_("creel-" + controller_ + "-fence"),
+      pulls_([&engine](const std::string& image, const PullPool::Progress& progress,
+                       std::stop_token stop) { return engine.image_pull(image, progress, std::move(stop)); },
+             1) {}
 
 std::optional<FenceView> Fence::view() const {
   const std::lock_guard lock{mutex_};
@@ -105,6 +109,7 @@ Result<std::string> Fence::rules(std::stop_token stop) {
   options.bridges = bridge_prefix(controller_, info.id);
   options.table = "creel_" + options.bridges.substr(2, 8);
   options.allow = settings_.allow;
+  options.published = settings_.published;
   for (const NetworkInfo& network : networks) {
     std::string bridge = "br-" + network.id.substr(0, 12);
     if (const auto named = network.options.find("com.docker.network.bridge.name"); named != network.options.end())
@@ -121,18 +126,35 @@ Result<std::string> Fence::make(const std::string& name, const std::string& what
   CREEL_TRY(const EngineInfo about, engine_.cached_info(stop));
   // Where the engine maps users, those of a mapped container have no say in the host's network.
   json host{{"NetworkMode", "host"}, {"UsernsMode", "host"}, {"CapAdd", json::array({"NET_ADMIN"})}, {"Init", false}};
-  const Service service{kRoleFence, hash, json::array({"/usr/bin/fence", table_, what}), "0:0", what != "off"};
+  const Service service{kRoleFence, settings_.image, hash, json::array({"/usr/bin/fence", table_, what}),
+                        "0:0",      what != "off"};
   const json body = service_body(service, std::move(host), controller_, about);
   return engine_.container_create(name, body, stop);
 }
 
+// Nobody but the operator knows a registry that has it: the name that build-image.sh gives is no registry's.
+FenceView Fence::without_image() {
+  const std::string absent = "the image " + settings_.image + " is not on the engine";
+  if (settings_.image == kEgressImage)
+    return {false, "ImageAbsent",
+            absent +
+                "; make it with templates/egress/build-image.sh, name one that can be pulled (CREEL_EGRESS_IMAGE), "
+                "or set CREEL_FENCE=off"};
+  const auto state = pulls_.state(settings_.image);
+  if (state && state->under_way) return {false, "ImageAbsent", absent + " yet; it is being pulled"};
+  const auto now = std::chrono::steady_clock::now();
+  if (!state || now - pulled_ > kPullAgain) {
+    pulled_ = now;
+    pulls_.start(settings_.image);
+  }
+  if (!state || state->succeeded) return {false, "ImageAbsent", absent + " yet; it is being pulled"};
+  return {false, "ImageAbsent", absent + " and cannot be pulled: " + state->message};
+}
+
 Result<FenceView> Fence::keep(std::stop_token stop) {
-  const auto image = engine_.image_inspect(kEgressImage, stop);
-  if (!image && image.error().kind == ErrorKind::not_found)
-    // What a fence that was made before does goes on, but nobody would mend it.
-    return FenceView{false, "ImageAbsent",
-                     std::string{"the image "} + kEgressImage +
-                         " is not on the engine; make it with templates/egress/build-image.sh, or set CREEL_FENCE=off"};
+  const auto image = engine_.image_inspect(settings_.image, stop);
+  // What a fence that was made before does goes on, but nobody would mend it.
+  if (!image && image.error().kind == ErrorKind::not_found) return without_image();
   if (!image) return image.error();
   CREEL_TRY(const std::string text, rules(stop));
   const std::string hash = sha256_hex(text).substr(0, 16);

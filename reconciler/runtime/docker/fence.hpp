@@ -17,12 +17,15 @@
 
 #include "controller/core/fence.hpp"
 #include "reconciler/runtime/docker/engine.hpp"
+#include "reconciler/runtime/docker/pull_pool.hpp"
 
 namespace creel::docker {
 
 struct FenceSettings {
   bool wanted = true;
   std::vector<FenceAllow> allow;
+  std::string published = {};  // FenceOptions::published
+  std::string image = kEgressImage;
 };
 
 class Fence {
@@ -47,6 +50,7 @@ class Fence {
   Result<std::string> make(const std::string& name, const std::string& what, const std::string& hash,
                            std::stop_token stop);
   Result<FenceView> judge(std::stop_token stop);
+  FenceView without_image();  // under pass_mutex_
 
   Engine& engine_;
   const std::string controller_;
@@ -54,10 +58,12 @@ class Fence {
   const std::string name_;
   std::string table_;  // under pass_mutex_, as of the last rules()
   std::mutex pass_mutex_;
+  std::chrono::steady_clock::time_point pulled_;  // under pass_mutex_: when that was last begun
   std::string proven_;  // under pass_mutex_: the run (id and start) that said that it is in force
   mutable std::mutex mutex_;
   std::optional<FenceView> view_;  // under mutex_, with when it was seen
   std::chrono::steady_clock::time_point seen_;
+  PullPool pulls_;  // last: its threads use the rest
 };
 
 }  // namespace creel::docker

@@ -48,7 +48,14 @@ std::string fence_rules(const FenceOptions& options) {
   allow_rules(out, options.allow, false);
   out += std::string{"    ip daddr { "} + kNoInternet4 + " } goto refuse\n    ip6 daddr { " + kNoInternet6 +
          " } goto refuse\n    accept\n  }\n";
-  out += std::string{"  chain to_agent {\n"} + kAnswers + "    goto refuse\n  }\n";
+  out += std::string{"  chain to_agent {\n"} + kAnswers;
+  if (!options.published.empty() && !options.published.starts_with("127.") && options.published != "::1") {
+    for (const auto& bridge : bridges) out += "    iifname " + quoted(bridge) + " goto refuse\n";
+    const bool six = options.published.find(':') != std::string::npos;
+    out += std::string{"    ct status dnat ct original "} + (six ? "ip6" : "ip") + " daddr " + options.published +
+           " accept\n";
+  }
+  out += "    goto refuse\n  }\n";
   out += "  chain input {\n    type filter hook input priority filter - 10; policy accept;\n";
   for (const auto& bridge : bridges) out += "    iifname " + quoted(bridge) + " goto to_host\n";
   out += "  }\n  chain forward {\n    type filter hook forward priority filter - 10; policy accept;\n";

@@ -3,7 +3,8 @@
 //
 // - From an agent to the host: refused, but for answers, the resolvers of /etc/resolv.conf, and exceptions.
 // - To an agent from elsewhere, another agent included: refused, but for answers. Only the host itself, on which the
-//   controller runs, begins.
+//   controller runs, begins; and where agents' ports are published for a controller elsewhere, whoever comes to these,
+//   other than agents.
 // - From an agent to metadata services of clouds, to private and to link-local networks: refused, but for the resolvers
 //   and exceptions. To the internet: open.
 // - From a restricted agent (egress.hpp): refused, but for its gateway's DNS, HTTP and HTTPS; no exceptions.
@@ -27,6 +28,8 @@ struct FenceOptions {
   std::string bridges;              // bridges of agents are named so and a number: "cr0123abcd-"
   std::vector<std::string> others;  // further bridges of agents, by their whole names
   std::vector<FenceAllow> allow;
+  std::string published =
+      {};  // address of the host that agents' ports are published at; "" or loopback: none for others
 };
 
 // A letter after FenceOptions::bridges marks those of restricted agents.

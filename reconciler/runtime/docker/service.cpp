@@ -1,6 +1,5 @@
 #include "reconciler/runtime/docker/service.hpp"
 
-#include "controller/core/fence.hpp"
 #include "reconciler/runtime/docker/codec.hpp"
 #include "reconciler/runtime/docker/isolation.hpp"
 
@@ -43,8 +42,8 @@ json service_body(const Service& service, json host, const std::string& controll
       {kLabelRole, service.role},
       {kLabelSpecHash, service.hash},
       {kLabelIsolation, isolation_fingerprint(host, service.user, about.limits_swap, about.limits_pids)}};
-  return {{"Image", kEgressImage}, {"Cmd", service.command}, {"User", service.user},
-          {"Labels", labels},      {"StopTimeout", 2},       {"HostConfig", std::move(host)}};
+  return {{"Image", service.image}, {"Cmd", service.command}, {"User", service.user},
+          {"Labels", labels},       {"StopTimeout", 2},       {"HostConfig", std::move(host)}};
 }
 
 bool is_service(const Labels& labels, const char* role, const std::string& controller) {

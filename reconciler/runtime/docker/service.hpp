@@ -20,6 +20,7 @@ ServiceStep service_step(const std::optional<ContainerInfo>& there, const std::s
 // Fills in what makes it safe, and the labels: nothing is added to `host`, the HostConfig, but what all of them have.
 struct Service {
   std::string role;
+  std::string image;
   std::string hash;
   nlohmann::json command;
   std::string user;
