@@ -28,7 +28,7 @@ if [[ ! -e $target/done ]]; then
       "$target/python/bin/pip" install --quiet --no-deps --only-binary :all: -r "$here/requirements.txt"
       cp "$here"/client/package{,-lock}.json "$target"
       cd "$target"
-      npm ci --no-audit --no-fund --ignore-scripts
+      npm ci --no-audit --no-fund --ignore-scripts --legacy-peer-deps
     ) >"$target/log" 2>&1 || { tail -n 15 "$target/log" >&2; fail "the packages could not be installed" "see above"; }
     touch "$target/done"
   fi
