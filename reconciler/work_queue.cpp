@@ -99,12 +99,17 @@ std::size_t WorkQueue::depth() const {
   return waiting_.size();
 }
 
-milliseconds WorkQueue::oldest_age() const {
+milliseconds WorkQueue::oldest_age() const { return load().oldest_age; }
+
+WorkQueue::Load WorkQueue::load() const {
   const std::lock_guard lock(mutex_);
-  milliseconds oldest{0};
+  Load load;
   const milliseconds now = now_();
-  for (const auto& [key, entry] : waiting_) oldest = std::max(oldest, now - entry.due);
-  return oldest;
+  for (const auto& [key, entry] : waiting_) {
+    ++(entry.due <= now ? load.due : load.delayed);
+    load.oldest_age = std::max(load.oldest_age, now - entry.due);
+  }
+  return load;
 }
 
 std::optional<milliseconds> WorkQueue::next_due() const {

@@ -40,8 +40,14 @@ class WorkQueue {
   // Drops everything that waits (leadership was lost).
   void clear();
 
-  std::size_t depth() const;                     // keys that are due or will be
-  milliseconds oldest_age() const;               // how long the longest-waiting due key has been due; 0 when none
+  std::size_t depth() const;        // keys that are due or will be
+  milliseconds oldest_age() const;  // how long the longest-waiting due key has been due; 0 when none
+  struct Load {
+    std::size_t due = 0;
+    std::size_t delayed = 0;
+    milliseconds oldest_age{0};
+  };
+  Load load() const;
   std::optional<milliseconds> next_due() const;  // clock time of the next key, for the simulation
 
  private:

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
+#include <map>
 #include <mutex>
 #include <nlohmann/json.hpp>
 
@@ -85,6 +86,35 @@ TEST_F(EngineTest, AsksForTheVersionOnceAndUsesIt) {
   for (int i = 0; i < 3; ++i) EXPECT_EQ(e->volume_inspect("x").error().kind, ErrorKind::not_found);
   EXPECT_EQ(count("GET /version"), 1);
   EXPECT_EQ(count("GET /v1.41/volumes/x"), 3);
+}
+
+TEST_F(EngineTest, TellsOfEachCallByMethodAndOutcomeAndOfThoseThatTheBreakerRefused) {
+  std::map<std::string, int> told;
+  options.called = [&](const char* verb, const std::string& code, std::chrono::microseconds took) {
+    EXPECT_GE(took.count(), 0);
+    const std::lock_guard lock{mutex};
+    ++told[std::string{verb} + " " + code];
+  };
+  auto server = start([](const std::string& line, Peer& peer) {
+    if (line.starts_with("GET /v1.41/containers/c/logs")) return peer.answer("", "200 OK"), true;
+    return healthy(line, peer);
+  });
+  const auto e = engine();
+  EXPECT_EQ(e->volume_inspect("x").error().kind, ErrorKind::not_found);
+  EXPECT_EQ(e->container_start("c").error().kind, ErrorKind::not_found);
+  EXPECT_TRUE(e->container_logs("c", {}, [](std::string_view) { return true; }));
+  EXPECT_FALSE(e->container_logs("d", {}, [](std::string_view) { return true; }));
+  EXPECT_EQ(told, (std::map<std::string, int>{{"version 200", 1},
+                                              {"volume_inspect 404", 1},
+                                              {"container_start 404", 1},
+                                              {"container_logs 200", 1},
+                                              {"container_logs 404", 1}}));
+  server.reset();
+  std::filesystem::remove(dir + "/docker.sock");
+  told.clear();
+  for (int i = 0; i < 7; ++i) EXPECT_FALSE(e->volume_inspect("x"));
+  EXPECT_EQ(told["version unavailable"], 5) << "the version is asked for anew";
+  EXPECT_EQ(told["version refused"], 2);
 }
 
 TEST_F(EngineTest, ChangesNothingWithoutTheTermOrOnceItIsOver) {

@@ -69,10 +69,18 @@ DockerRuntime::DockerRuntime(Engine& engine, RuntimeOptions options)
       networks_(engine, options_.controller_id),
       egress_(engine, networks_, options_.controller_id, options_.egress),
       volumes_(engine, options_.controller_id),
-      pulls_([&engine](const std::string& image, const PullPool::Progress& progress,
-                       std::stop_token stop) { return engine.image_pull(image, progress, std::move(stop)); },
+      pulls_([this](const std::string& image, const PullPool::Progress& progress,
+                    std::stop_token stop) { return pull(image, progress, std::move(stop)); },
              options_.parallel_pulls),
       changes_(options_.parallel_changes, kLongestTurn) {}
+
+Result<void> DockerRuntime::pull(const std::string& image, const PullPool::Progress& progress, std::stop_token stop) {
+  const auto began = std::chrono::steady_clock::now();
+  auto done = engine_.image_pull(image, progress, std::move(stop));
+  const auto took = std::chrono::duration_cast<milliseconds>(std::chrono::steady_clock::now() - began);
+  if (options_.pulled && (done || done.error().kind != ErrorKind::cancelled)) options_.pulled(done.has_value(), took);
+  return done;
+}
 
 // --- observe ---
 

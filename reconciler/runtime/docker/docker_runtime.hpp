@@ -31,6 +31,8 @@ struct RuntimeOptions {
   // Address of the engine's host that agents' ports are published and reached at; "": they are reached on its bridges.
   std::string publish_at = {};
   std::size_t parallel_pulls = 2;
+  // Told of every pull that ended. On any thread; must not block.
+  std::function<void(bool succeeded, std::chrono::milliseconds took)> pulled = {};
   // Containers made, started, restarted or removed at once: more only make the engine slower. One that hangs does not
   // hold the others up for more than 15 seconds.
   std::size_t parallel_changes = 4;
@@ -58,6 +60,8 @@ class DockerRuntime : public Runtime, public Locator {
   // Where agents with egress lists are; to be passed over again and again while this process leads.
   EgressGateways& egress() { return egress_; }
 
+  // Pulls that run or wait for their turn.
+  std::size_t pulls_under_way() const { return pulls_.under_way(); }
   // Blocks until no pull of the image is under way; false when `stop` was asked for first.
   bool wait_for_pull(const std::string& image, std::stop_token stop) { return pulls_.wait(image, stop); }
 
@@ -95,6 +99,7 @@ class DockerRuntime : public Runtime, public Locator {
   Result<void> free_volume(const AgentId& agent, std::stop_token stop);
   void look_at_image(const std::string& image, std::stop_token stop, Observed& observed, std::optional<Error>& error);
   Result<void> at_rest(const AgentId& agent, std::stop_token stop);
+  Result<void> pull(const std::string& image, const PullPool::Progress& progress, std::stop_token stop);
 
   Engine& engine_;
   const RuntimeOptions options_;

@@ -17,6 +17,8 @@ using std::chrono::seconds;
 
 namespace {
 
+using Steady = std::chrono::steady_clock;
+
 constexpr milliseconds kProbeDeadline{2'000};
 constexpr std::size_t kRefusalMax = 1u << 20;
 
@@ -52,6 +54,7 @@ struct Engine::Impl {
   std::optional<EngineInfo> about;  // under mutex
 
   struct Call {
+    const char* verb = "";  // the name of Engine's method, for EngineOptions::called
     std::string method = "GET";
     std::string path;  // below the version, with its query
     std::string body = {};
@@ -108,20 +111,31 @@ struct Engine::Impl {
     }
   }
 
+  void tell(const char* verb, const std::string& code, Steady::time_point began) const {
+    if (options.called)
+      options.called(verb, code, std::chrono::duration_cast<std::chrono::microseconds>(Steady::now() - began));
+  }
+  void tell(const char* verb, const Result<http::Response>& answer, Steady::time_point began) const {
+    tell(verb, answer ? std::to_string(answer->status) : to_string(answer.error().kind), began);
+  }
+
   // Lets the call through, probes the engine, or fails at once.
-  Result<void> admit(std::stop_token stop) {
+  Result<void> admit(const char* verb, std::stop_token stop) {
     std::unique_lock lock{mutex};
     switch (breaker.admit(std::chrono::steady_clock::now())) {
       case Breaker::Verdict::go:
         return {};
       case Breaker::Verdict::refuse:
+        tell(verb, "refused", Steady::now());
         return Error{ErrorKind::unavailable, breaker.reason()};
       case Breaker::Verdict::probe:
         break;
     }
     lock.unlock();
     const auto ping = request({.path = "/_ping", .deadline = kProbeDeadline, .what = "be reached"}, "");
+    const auto began = Steady::now();
     const auto answer = client.send(*ping, stop);
+    tell("ping", answer, began);
     lock.lock();
     if (answer) {
       breaker.probe_succeeded();
@@ -137,17 +151,21 @@ struct Engine::Impl {
   }
 
   Result<http::Response> exchange(const Call& call, const std::string& prefix, std::stop_token stop) {
-    CREEL_CHECK(admit(stop));
+    CREEL_CHECK(admit(call.verb, stop));
     CREEL_TRY(auto http_request, request(call, prefix));
+    const auto began = Steady::now();
     auto answer = client.send(std::move(http_request), stop);
+    tell(call.verb, answer, began);
     account(answer, call);
     if (answer && !is_success(answer->status)) return engine_error(answer->status, answer->body, call.what);
     return answer;
   }
 
   Result<EngineVersion> ask_version(std::stop_token stop) {
-    CREEL_TRY(const auto answer,
-              exchange({.path = "/version", .deadline = options.read_deadline, .what = "tell its version"}, "", stop));
+    CREEL_TRY(
+        const auto answer,
+        exchange({.verb = "version", .path = "/version", .deadline = options.read_deadline, .what = "tell its version"},
+                 "", stop));
     return read_version(answer.body);
   }
 
@@ -171,18 +189,23 @@ struct Engine::Impl {
   }
 
   // A quick question about one object.
-  Result<http::Response> get(std::string path, std::string what, std::stop_token stop) {
-    return call({.path = std::move(path), .deadline = options.read_deadline, .what = std::move(what)}, stop);
+  Result<http::Response> get(const char* verb, std::string path, std::string what, std::stop_token stop) {
+    return call({.verb = verb, .path = std::move(path), .deadline = options.read_deadline, .what = std::move(what)},
+                stop);
   }
 
   // A question whose answer grows with the number of objects.
-  Result<http::Response> list(std::string path, const std::string& filters, std::string what, std::stop_token stop) {
+  Result<http::Response> list(const char* verb, std::string path, const std::string& filters, std::string what,
+                              std::stop_token stop) {
     if (!filters.empty()) path += (path.find('?') == std::string::npos ? "?filters=" : "&filters=") + encode(filters);
-    return call({.path = std::move(path), .deadline = options.write_deadline, .what = std::move(what)}, stop);
+    return call({.verb = verb, .path = std::move(path), .deadline = options.write_deadline, .what = std::move(what)},
+                stop);
   }
 
-  Result<http::Response> post(std::string path, const nlohmann::json& body, std::string what, std::stop_token stop) {
-    return call({.method = "POST",
+  Result<http::Response> post(const char* verb, std::string path, const nlohmann::json& body, std::string what,
+                              std::stop_token stop) {
+    return call({.verb = verb,
+                 .method = "POST",
                  .path = std::move(path),
                  .body = body.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace),
                  .content_type = "application/json",
@@ -192,9 +215,10 @@ struct Engine::Impl {
   }
 
   // A change without a body and without an answer worth reading.
-  Result<void> change(std::string method, std::string path, std::string what, std::stop_token stop,
+  Result<void> change(const char* verb, std::string method, std::string path, std::string what, std::stop_token stop,
                       milliseconds longer = milliseconds{0}) {
-    CREEL_CHECK(call({.method = std::move(method),
+    CREEL_CHECK(call({.verb = verb,
+                      .method = std::move(method),
                       .path = std::move(path),
                       .deadline = options.write_deadline + longer,
                       .what = std::move(what)},
@@ -205,16 +229,21 @@ struct Engine::Impl {
   Result<void> stream(const Call& call, std::function<bool(std::string_view)> sink, std::stop_token stop,
                       std::function<void()> on_open = {}) {
     CREEL_TRY(const std::string version, prefix(stop));
-    CREEL_CHECK(admit(stop));
+    CREEL_CHECK(admit(call.verb, stop));
     CREEL_TRY(auto http_request, request(call, version));
     http_request.max_body = kRefusalMax;
+    const auto began = Steady::now();
+    bool opened = false;
     const auto answer = client.stream(std::move(http_request), std::move(sink), stop, [&] {
+      opened = true;
+      tell(call.verb, "200", began);
       {
         std::lock_guard lock{mutex};
         breaker.succeeded();
       }
       if (on_open) on_open();
     });
+    if (!opened) tell(call.verb, answer, began);
     account(answer, call);
     if (!answer) return answer.error();
     if (!is_success(answer->status)) return engine_error(answer->status, answer->body, call.what);
@@ -253,15 +282,15 @@ bool Engine::reachable() const {
 }
 
 Result<void> Engine::ping(std::stop_token stop) {
-  CREEL_CHECK(
-      impl_->exchange({.path = "/_ping", .deadline = impl_->options.read_deadline, .what = "be reached"}, "", stop));
+  CREEL_CHECK(impl_->exchange(
+      {.verb = "ping", .path = "/_ping", .deadline = impl_->options.read_deadline, .what = "be reached"}, "", stop));
   return {};
 }
 
 Result<EngineVersion> Engine::version(std::stop_token stop) { return impl_->ask_version(stop); }
 
 Result<EngineInfo> Engine::info(std::stop_token stop) {
-  CREEL_TRY(const auto answer, impl_->get("/info", "describe itself", stop));
+  CREEL_TRY(const auto answer, impl_->get("info", "/info", "describe itself", stop));
   return read_info(answer.body);
 }
 
@@ -280,54 +309,58 @@ Result<EngineInfo> Engine::cached_info(std::stop_token stop) {
 
 Result<std::string> Engine::container_create(const std::string& name, const nlohmann::json& body,
                                              std::stop_token stop) {
-  CREEL_TRY(const auto answer,
-            impl_->post("/containers/create?name=" + encode(name), body, "create the container " + name, stop));
+  CREEL_TRY(const auto answer, impl_->post("container_create", "/containers/create?name=" + encode(name), body,
+                                           "create the container " + name, stop));
   return read_created_id(answer.body);
 }
 
 Result<void> Engine::container_start(const std::string& id, std::stop_token stop) {
-  return impl_->change("POST", container_path(id, "/start"), "start the container", stop);
+  return impl_->change("container_start", "POST", container_path(id, "/start"), "start the container", stop);
 }
 
 Result<void> Engine::container_stop(const std::string& id, seconds grace, std::stop_token stop) {
-  return impl_->change("POST", container_path(id, "/stop?t=" + std::to_string(grace.count())), "stop the container",
-                       stop, grace);
+  return impl_->change("container_stop", "POST", container_path(id, "/stop?t=" + std::to_string(grace.count())),
+                       "stop the container", stop, grace);
 }
 
 Result<void> Engine::container_restart(const std::string& id, seconds grace, std::stop_token stop) {
-  return impl_->change("POST", container_path(id, "/restart?t=" + std::to_string(grace.count())),
+  return impl_->change("container_restart", "POST", container_path(id, "/restart?t=" + std::to_string(grace.count())),
                        "restart the container", stop, grace);
 }
 
 Result<void> Engine::container_kill(const std::string& id, const std::string& signal, std::stop_token stop) {
-  return impl_->change("POST", container_path(id, "/kill?signal=" + encode(signal)), "kill the container", stop);
+  return impl_->change("container_kill", "POST", container_path(id, "/kill?signal=" + encode(signal)),
+                       "kill the container", stop);
 }
 
 Result<void> Engine::container_unpause(const std::string& id, std::stop_token stop) {
-  return impl_->change("POST", container_path(id, "/unpause"), "unpause the container", stop);
+  return impl_->change("container_unpause", "POST", container_path(id, "/unpause"), "unpause the container", stop);
 }
 
 Result<void> Engine::container_remove(const std::string& id, bool force, std::stop_token stop) {
-  return impl_->change("DELETE", container_path(id, std::string{"?v=true&force="} + (force ? "true" : "false")),
+  return impl_->change("container_remove", "DELETE",
+                       container_path(id, std::string{"?v=true&force="} + (force ? "true" : "false")),
                        "remove the container", stop);
 }
 
 Result<ContainerInfo> Engine::container_inspect(const std::string& id_or_name, std::stop_token stop) {
-  CREEL_TRY(const auto answer,
-            impl_->get(container_path(id_or_name, "/json"), "inspect the container " + id_or_name, stop));
+  CREEL_TRY(const auto answer, impl_->get("container_inspect", container_path(id_or_name, "/json"),
+                                          "inspect the container " + id_or_name, stop));
   // Without knowing what the engine can limit the fingerprint is left out; that is asked once a connection.
   const auto about = cached_info(stop);
   return read_container(answer.body, about ? std::optional{*about} : std::nullopt);
 }
 
 Result<std::vector<ContainerSummary>> Engine::container_list(const std::string& filters, std::stop_token stop) {
-  CREEL_TRY(const auto answer, impl_->list("/containers/json?all=true", filters, "list its containers", stop));
+  CREEL_TRY(const auto answer,
+            impl_->list("container_list", "/containers/json?all=true", filters, "list its containers", stop));
   return read_container_list(answer.body);
 }
 
 Result<int> Engine::container_wait(const std::string& id, const std::string& condition, milliseconds deadline,
                                    std::stop_token stop) {
-  CREEL_TRY(const auto answer, impl_->call({.method = "POST",
+  CREEL_TRY(const auto answer, impl_->call({.verb = "container_wait",
+                                            .method = "POST",
                                             .path = container_path(id, "/wait?condition=" + encode(condition)),
                                             .deadline = deadline,
                                             .what = "wait for the container",
@@ -347,7 +380,8 @@ Result<void> Engine::container_logs(const std::string& id, const LogQuery& query
     path += "&since=" + std::to_string(query.since_nanoseconds / 1'000'000'000) + "." + fraction;
   }
   // Followed for as long as the reader likes; else it is a read that must get on.
-  return impl_->stream({.path = path,
+  return impl_->stream({.verb = "container_logs",
+                        .path = path,
                         .inactivity = query.follow ? milliseconds{0} : impl_->options.read_deadline,
                         .what = "read the container's log"},
                        std::move(sink), stop);
@@ -355,14 +389,15 @@ Result<void> Engine::container_logs(const std::string& id, const LogQuery& query
 
 Result<stats::Usage> Engine::container_stats(const std::string& id, std::stop_token stop) {
   // The engine waits for its own collector, which comes by once a second.
-  CREEL_TRY(const auto answer,
-            impl_->get(container_path(id, "/stats?stream=false&one-shot=true"), "tell the container's usage", stop));
+  CREEL_TRY(const auto answer, impl_->get("container_stats", container_path(id, "/stats?stream=false&one-shot=true"),
+                                          "tell the container's usage", stop));
   return read_stats(answer.body);
 }
 
 Result<void> Engine::archive_put(const std::string& id, const std::string& path, std::string tar,
                                  std::stop_token stop) {
-  CREEL_CHECK(impl_->call({.method = "PUT",
+  CREEL_CHECK(impl_->call({.verb = "archive_put",
+                           .method = "PUT",
                            .path = container_path(id, "/archive?path=" + encode(path)),
                            .body = std::move(tar),
                            .content_type = "application/x-tar",
@@ -375,14 +410,16 @@ Result<void> Engine::archive_put(const std::string& id, const std::string& path,
 Result<void> Engine::archive_put(const std::string& id, const std::string& path,
                                  const std::function<Result<void>(const http::Client::Write&)>& produce,
                                  std::stop_token stop) {
-  const Impl::Call call{.method = "PUT",
+  const Impl::Call call{.verb = "archive_put",
+                        .method = "PUT",
                         .path = container_path(id, "/archive?path=" + encode(path)),
                         .content_type = "application/x-tar",
                         .inactivity = impl_->options.write_deadline,
                         .what = "put files into the container"};
   CREEL_TRY(const std::string version, impl_->prefix(stop));
-  CREEL_CHECK(impl_->admit(stop));
+  CREEL_CHECK(impl_->admit(call.verb, stop));
   CREEL_TRY(auto http_request, impl_->request(call, version));
+  const auto began = Steady::now();
   bool made = true;
   const auto answer = impl_->client.upload(
       std::move(http_request),
@@ -392,6 +429,7 @@ Result<void> Engine::archive_put(const std::string& id, const std::string& path,
         return produced;
       },
       stop);
+  if (made) impl_->tell(call.verb, answer, began);
   if (made) impl_->account(answer, call);
   if (!answer) return answer.error();
   if (!is_success(answer->status)) return engine_error(answer->status, answer->body, call.what);
@@ -399,14 +437,16 @@ Result<void> Engine::archive_put(const std::string& id, const std::string& path,
 }
 
 Result<void> Engine::archive_get(const std::string& id, const std::string& path, BytesSink sink, std::stop_token stop) {
-  return impl_->stream({.path = container_path(id, "/archive?path=" + encode(path)),
+  return impl_->stream({.verb = "archive_get",
+                        .path = container_path(id, "/archive?path=" + encode(path)),
                         .inactivity = impl_->options.write_deadline,
                         .what = "get files from the container"},
                        std::move(sink), stop);
 }
 
 Result<PathStat> Engine::archive_stat(const std::string& id, const std::string& path, std::stop_token stop) {
-  CREEL_TRY(const auto answer, impl_->call({.method = "HEAD",
+  CREEL_TRY(const auto answer, impl_->call({.verb = "archive_stat",
+                                            .method = "HEAD",
                                             .path = container_path(id, "/archive?path=" + encode(path)),
                                             .deadline = impl_->options.write_deadline,
                                             .what = "look at a file in the container"},
@@ -418,21 +458,23 @@ Result<PathStat> Engine::archive_stat(const std::string& id, const std::string& 
 
 Result<VolumeInfo> Engine::volume_create(const std::string& name, const Labels& labels, std::stop_token stop) {
   const nlohmann::json body{{"Name", name}, {"Driver", "local"}, {"Labels", labels}};
-  CREEL_TRY(const auto answer, impl_->post("/volumes/create", body, "create the volume " + name, stop));
+  CREEL_TRY(const auto answer,
+            impl_->post("volume_create", "/volumes/create", body, "create the volume " + name, stop));
   return read_volume(answer.body);
 }
 
 Result<VolumeInfo> Engine::volume_inspect(const std::string& name, std::stop_token stop) {
-  CREEL_TRY(const auto answer, impl_->get("/volumes/" + encode(name), "inspect the volume " + name, stop));
+  CREEL_TRY(const auto answer,
+            impl_->get("volume_inspect", "/volumes/" + encode(name), "inspect the volume " + name, stop));
   return read_volume(answer.body);
 }
 
 Result<void> Engine::volume_remove(const std::string& name, std::stop_token stop) {
-  return impl_->change("DELETE", "/volumes/" + encode(name), "remove the volume " + name, stop);
+  return impl_->change("volume_remove", "DELETE", "/volumes/" + encode(name), "remove the volume " + name, stop);
 }
 
 Result<std::vector<VolumeInfo>> Engine::volume_list(const std::string& filters, std::stop_token stop) {
-  CREEL_TRY(const auto answer, impl_->list("/volumes", filters, "list its volumes", stop));
+  CREEL_TRY(const auto answer, impl_->list("volume_list", "/volumes", filters, "list its volumes", stop));
   return read_volume_list(answer.body);
 }
 
@@ -452,36 +494,38 @@ Result<std::string> Engine::network_create(const NetworkSpec& spec, std::stop_to
     if (!spec.ip_range.empty()) range["IPRange"] = spec.ip_range;
     body["IPAM"] = {{"Driver", "default"}, {"Config", nlohmann::json::array({range})}};
   }
-  CREEL_TRY(const auto answer, impl_->post("/networks/create", body, "create the network " + spec.name, stop));
+  CREEL_TRY(const auto answer,
+            impl_->post("network_create", "/networks/create", body, "create the network " + spec.name, stop));
   return read_created_id(answer.body);
 }
 
 Result<NetworkInfo> Engine::network_inspect(const std::string& id_or_name, std::stop_token stop) {
-  CREEL_TRY(const auto answer,
-            impl_->get("/networks/" + encode(id_or_name), "inspect the network " + id_or_name, stop));
+  CREEL_TRY(const auto answer, impl_->get("network_inspect", "/networks/" + encode(id_or_name),
+                                          "inspect the network " + id_or_name, stop));
   return read_network(answer.body);
 }
 
 Result<std::vector<NetworkInfo>> Engine::network_list(const std::string& filters, std::stop_token stop) {
-  CREEL_TRY(const auto answer, impl_->list("/networks", filters, "list its networks", stop));
+  CREEL_TRY(const auto answer, impl_->list("network_list", "/networks", filters, "list its networks", stop));
   return read_network_list(answer.body);
 }
 
 Result<void> Engine::network_connect(const std::string& network, const std::string& container, std::stop_token stop) {
-  CREEL_CHECK(impl_->post("/networks/" + encode(network) + "/connect", {{"Container", container}},
+  CREEL_CHECK(impl_->post("network_connect", "/networks/" + encode(network) + "/connect", {{"Container", container}},
                           "attach the container to the network " + network, stop));
   return {};
 }
 
 Result<void> Engine::network_remove(const std::string& id, std::stop_token stop) {
-  return impl_->change("DELETE", "/networks/" + encode(id), "remove the network", stop);
+  return impl_->change("network_remove", "DELETE", "/networks/" + encode(id), "remove the network", stop);
 }
 
 // The reference is part of the path: its slashes and colons stay as they are, the rest was checked by the parser.
 Result<ImageInfo> Engine::image_inspect(const std::string& reference, std::stop_token stop) {
   // An image id is no reference, but a good name of an image.
   if (!reference.starts_with("sha256:")) CREEL_CHECK(pullable(reference));
-  CREEL_TRY(const auto answer, impl_->get("/images/" + reference + "/json", "inspect the image " + reference, stop));
+  CREEL_TRY(const auto answer,
+            impl_->get("image_inspect", "/images/" + reference + "/json", "inspect the image " + reference, stop));
   return read_image(answer.body);
 }
 
@@ -498,7 +542,8 @@ Result<void> Engine::image_pull(const std::string& reference, std::function<void
     return true;
   };
   CREEL_CHECK(impl_->stream(
-      {.method = "POST",
+      {.verb = "image_pull",
+       .method = "POST",
        .path = "/images/create?fromImage=" + encode(image.repository) + "&tag=" + encode(image.version()),
        .inactivity = impl_->options.pull_inactivity,
        .what = "pull the image " + reference,
@@ -517,7 +562,7 @@ Result<void> Engine::image_pull(const std::string& reference, std::function<void
 
 Result<void> Engine::image_remove(const std::string& reference, std::stop_token stop) {
   if (!reference.starts_with("sha256:")) CREEL_CHECK(pullable(reference));
-  return impl_->change("DELETE", "/images/" + reference, "remove the image " + reference, stop);
+  return impl_->change("image_remove", "DELETE", "/images/" + reference, "remove the image " + reference, stop);
 }
 
 Result<void> Engine::events(const std::string& filters, std::function<void()> on_open, LineSink on_line,
@@ -526,7 +571,9 @@ Result<void> Engine::events(const std::string& filters, std::function<void()> on
   std::optional<Error> failed;
   bool enough = false;
   CREEL_CHECK(impl_->stream(
-      {.path = "/events" + (filters.empty() ? "" : "?filters=" + encode(filters)), .what = "report events"},
+      {.verb = "events",
+       .path = "/events" + (filters.empty() ? "" : "?filters=" + encode(filters)),
+       .what = "report events"},
       [&](std::string_view bytes) {
         auto more = lines.push(bytes, on_line);
         if (!more) failed = std::move(more).error();

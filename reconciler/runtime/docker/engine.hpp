@@ -34,6 +34,9 @@ struct EngineOptions {
   // stopped. The engine is told it as "User-Agent: creel/<controller> term/<term>". Empty: always allowed.
   std::function<std::optional<std::uint64_t>()> term;
   std::string user_agent = "creel";  // what the term is added to
+  // Told of every call: the name of the method below, the HTTP status or the error's kind or "refused" (the breaker is
+  // open: nothing was sent), and how long it took, of streams until they began. On any thread; must not block.
+  std::function<void(const char* verb, const std::string& code, std::chrono::microseconds took)> called = {};
   std::chrono::milliseconds connect_timeout{3'000};
   std::chrono::milliseconds read_deadline{5'000};      // inspect, list, ping
   std::chrono::milliseconds write_deadline{60'000};    // create, start, remove, archive: disks and kernels can be slow

@@ -2,6 +2,8 @@
 
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
+
 namespace creel::docker {
 
 PullPool::PullPool(Pull pull, std::size_t threads) : pull_(std::move(pull)) {
@@ -29,6 +31,12 @@ std::optional<PullPool::State> PullPool::state(const std::string& image) const {
   const auto found = states_.find(image);
   if (found == states_.end()) return std::nullopt;
   return found->second;
+}
+
+std::size_t PullPool::under_way() const {
+  std::lock_guard lock{mutex_};
+  return static_cast<std::size_t>(
+      std::count_if(states_.begin(), states_.end(), [](const auto& entry) { return entry.second.under_way; }));
 }
 
 bool PullPool::wait(const std::string& image, std::stop_token stop) {

@@ -40,6 +40,7 @@ class PullPool {
   void start(const std::string& image);
   // nullopt: none was asked for by this process.
   std::optional<State> state(const std::string& image) const;
+  std::size_t under_way() const;
   // Waits until no pull of the image is under way; false when `stop` was asked for first. For tests and the CLI.
   bool wait(const std::string& image, std::stop_token stop);
 
