@@ -10,7 +10,6 @@
 #include "api/auth/login_throttle.hpp"
 #include "api/chats.hpp"
 #include "api/event_feed.hpp"
-#include "api/metrics.hpp"
 #include "api/settings.hpp"
 #include "api/streams.hpp"
 #include "api/timer.hpp"
@@ -22,6 +21,7 @@
 #include "controller/core/template.hpp"
 #include "controller/gateway/chat_queue.hpp"
 #include "controller/gateway/gateway.hpp"
+#include "controller/metrics/metrics.hpp"
 #include "controller/secrets/sealer.hpp"
 #include "controller/store/pg.hpp"
 

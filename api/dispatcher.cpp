@@ -67,6 +67,13 @@ std::string known_method(const std::string& method) {
   return known.contains(method) ? method : "other";
 }
 
+void count_request(Metrics& metrics, const std::string& method, const std::string& route, int status,
+                   std::chrono::microseconds took) {
+  const std::string known = known_method(method);
+  metrics.count("creel_http_requests_total", {known, route, std::to_string(status)});
+  metrics.observe("creel_http_request_duration_seconds", {known, route}, took);
+}
+
 struct Dispatcher::Exchange {
   Request request;
   const Route* route = nullptr;
@@ -213,8 +220,8 @@ void Dispatcher::finish(const Exchange& exchange, Response& response) const {
 
   const auto took = std::chrono::duration_cast<std::chrono::microseconds>(SteadyClock::now() - exchange.began);
   const std::string method = known_method(exchange.method);
-  const std::string route = exchange.pattern != nullptr ? exchange.pattern : "(none)";
-  deps_.metrics.request_done(method, route, response.status, took);
+  count_request(deps_.metrics, method, exchange.pattern != nullptr ? exchange.pattern : "(none)", response.status,
+                took);
   const auto level = response.status >= 500 ? spdlog::level::warn : spdlog::level::debug;
   spdlog::log(level, "{} {} {} {:.1f} ms [{}] from {}", method, exchange.request.place, response.status,
               static_cast<double>(took.count()) / 1000.0, exchange.request.request_id, exchange.request.remote_ip);

@@ -5,6 +5,7 @@
 // with 500 and logged. Threads: handle() on handler threads (it blocks on PostgreSQL), the rest from any thread.
 #pragma once
 
+#include <chrono>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -32,6 +33,9 @@ struct Incoming {
 std::string request_id_of(std::string_view given);
 // A method as a label of metrics: bounded, whatever clients send.
 std::string known_method(const std::string& method);
+// Counts an answer. `route` is the pattern ("/api/agents/:id"), never the path.
+void count_request(Metrics& metrics, const std::string& method, const std::string& route, int status,
+                   std::chrono::microseconds took);
 
 class Dispatcher {
  public:

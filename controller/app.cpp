@@ -21,6 +21,8 @@
 #include "controller/config/config.hpp"
 #include "controller/config/template_file.hpp"
 #include "controller/embedded_postgres.hpp"
+#include "controller/exporter/exporter.hpp"
+#include "controller/exporter/happenings.hpp"
 #include "controller/gateway/gateway.hpp"
 #include "controller/gateway/operator.hpp"
 #include "controller/http/client.hpp"
@@ -114,6 +116,7 @@ class App {
     if (whatsapp_) whatsapp_->close();
     whatsapp_job_.reset();
     if (loop_) loop_->follow();
+    if (exporter_) exporter_->stop();
     sampler_.reset();
     if (verify_pool_) verify_pool_->join();
     if (pool_) pool_->join();
@@ -148,11 +151,13 @@ class App {
   void keep_egress();
   void bridge_channels();
   void keep_keys();
-  void watch_numbers();
+  void export_numbers();
   std::optional<std::vector<stats::Target>> sample_targets();
   std::optional<std::uint64_t> held_term() const;
 
   const Config& config_;
+  std::unique_ptr<Metrics> metrics_ = std::make_unique<Metrics>();
+  Happenings happenings_{*metrics_};
   std::optional<config::Catalog> catalog_;
   std::optional<secrets::Sealer> sealer_;
   std::unique_ptr<EmbeddedPostgres> postgres_;
@@ -191,7 +196,6 @@ class App {
   std::string holder_, place_;  // of master keys: the name of this process among the controllers, and where it runs
   std::atomic<bool> failed_{false};
   api::Settings settings_;
-  std::unique_ptr<api::Metrics> metrics_;
   std::unique_ptr<api::Timer> timer_;
   std::unique_ptr<api::Pool> pool_;
   std::unique_ptr<api::Waiters> waiters_;
@@ -207,6 +211,7 @@ class App {
   std::unique_ptr<api::Proxy> proxy_;
   std::unique_ptr<api::Dispatcher> dispatcher_;
   std::unique_ptr<api::Server> server_;
+  std::unique_ptr<Exporter> exporter_;
 };
 
 Result<void> App::open_files() {
@@ -255,10 +260,14 @@ Result<void> App::open_engine() {
   const auto term = [this] { return held_term(); };
   options.term = term;
   options.user_agent = "creel/" + config_.controller_id;
+  options.called = [this](const char* verb, const std::string& code, std::chrono::microseconds took) {
+    happenings_.called_engine(verb, code, took);
+  };
   CREEL_TRY(engine_, docker::Engine::make(*http_, std::move(options)));
   docker::RuntimeOptions runtime_options;
   runtime_options.controller_id = config_.controller_id;
   runtime_options.parallel_changes = parallel_changes();
+  runtime_options.pulled = [this](bool succeeded, milliseconds took) { happenings_.pulled(succeeded, took); };
   fence_ = std::make_unique<docker::Fence>(
       *engine_, config_.controller_id,
       docker::FenceSettings{config_.fence, config_.fence_allow, config_.publish_address, config_.egress_image});
@@ -278,8 +287,8 @@ Result<void> App::open_engine() {
 
   Policy policy;
   policy.volume_retention = config_.volume_retention;
-  reconciler_ =
-      std::make_unique<Reconciler>(ReconcilerDeps{*repository_, *runtime_, *gateways_, system_now, policy, term});
+  reconciler_ = std::make_unique<Reconciler>(
+      ReconcilerDeps{*repository_, *runtime_, *gateways_, system_now, policy, term, &happenings_});
   loop_ = std::make_unique<ControlLoop>(*reconciler_, *repository_, *runtime_,
                                         ControlLoop::Options{reconcile_workers(), config_.resync});
   stats::Sampler::Remote remote = [this](const std::string& id, std::stop_token stop) {
@@ -345,7 +354,6 @@ Result<void> App::open_api() {
   settings_.stripe_webhook_secret = config_.stripe_webhook_secret;
   CREEL_TRY(auto proxies, api::TrustedProxies::parse(settings_.trusted_proxies));
 
-  metrics_ = std::make_unique<api::Metrics>();
   timer_ = std::make_unique<api::Timer>();
   pool_ = std::make_unique<api::Pool>(settings_.pool_threads);
   api::Post post = [this](std::function<void()> work) { pool_->post(std::move(work)); };
@@ -363,7 +371,7 @@ Result<void> App::open_api() {
   open_agent_gateways();
   api::ChatFunction chat = [this](const std::string& kind, gateway::ChatRequest request,
                                   std::function<void(Result<gateway::ChatReply>)> done) {
-    gateways_->chat_async(kind, std::move(request), std::move(done));
+    gateways_->chat_async(kind, std::move(request), happenings_.counting("api", std::move(done)));
   };
   auto engine_state = [this]() -> api::EngineState {
     if (!lease_ || !lease_->held()) return {"unknown", "this controller does not lead"};
@@ -440,7 +448,7 @@ void App::connect() {
   keep_keys();
   keep_live_streams();
   bridge_channels();
-  watch_numbers();
+  export_numbers();
   Job::Options chats;
   chats.name = "chats";
   chats.period = chats_->hold() / 3;
@@ -467,6 +475,8 @@ void App::connect() {
       [this](std::uint64_t term) {
         spdlog::info("leading, term {}", term);
         term_ = term;
+        happenings_.lead();
+        exporter_->wake();
         whatsapp_->lead();
         leading_ = true;
         loop_->lead();
@@ -526,6 +536,9 @@ void App::collect_transcripts() {
   transcripts::CollectorOptions options;
   options.controller_id = config_.controller_id;
   options.retention = config_.message_retention;
+  options.collected = [this](const std::string& platform, std::size_t messages) {
+    happenings_.collected(platform, messages);
+  };
   collector_ = std::make_unique<transcripts::Collector>(*database_, *sealer_, catalog_->templates, *operator_,
                                                         system_now, options);
   Job::Options job;
@@ -638,7 +651,7 @@ void App::bridge_channels() {
   options.controller_id = config_.controller_id;
   options.chat_deadline = std::max(settings_.chat_deadline, settings_.chat_wait);
   channels::Bridge::Chat chat = [this](const std::string& kind, gateway::ChatRequest request, auto done) {
-    gateways_->chat_async(kind, std::move(request), std::move(done));
+    gateways_->chat_async(kind, std::move(request), happenings_.counting("whatsapp", std::move(done)));
   };
   whatsapp_ = std::make_unique<channels::Bridge>(
       channels::Bridge::Parts{*database_, *sealer_, catalog_->templates, *chat_queue_, std::move(chat),
@@ -652,66 +665,11 @@ void App::bridge_channels() {
       std::make_unique<Job>(std::move(job), [this](std::stop_token stop) { whatsapp_->pass(std::move(stop)); });
 }
 
-void App::watch_numbers() {
-  using Kind = api::Metrics::Kind;
-  const ReconcileCounters& counters = reconciler_->counters();
-  auto count = [&](const char* name, const char* help, api::Metrics::Labels labels,
-                   const std::atomic<std::uint64_t>& value) {
-    metrics_->watch(Kind::counter, name, help, std::move(labels), [&value] { return static_cast<double>(value); });
-  };
-  const char* passes = "creel_reconcile_passes_total";
-  const char* passes_help = "Reconcile passes by outcome.";
-  count(passes, passes_help, {{"outcome", "converged"}}, counters.passes_converged);
-  count(passes, passes_help, {{"outcome", "acted"}}, counters.passes_acted);
-  count(passes, passes_help, {{"outcome", "waiting"}}, counters.passes_waiting);
-  count(passes, passes_help, {{"outcome", "failed"}}, counters.passes_failed);
-  const std::vector<Operation> kinds{op::PullImage{},      op::CreateWorkload{}, op::DeliverFiles{},
-                                     op::StartWorkload{},  op::StopWorkload{},   op::RestartWorkload{},
-                                     op::RemoveWorkload{}, op::RemoveStorage{},  op::ClearStorage{},
-                                     op::BackUpStorage{},  op::RestoreStorage{}, op::RemoveBackup{}};
-  for (const Operation& kind : kinds) {
-    const api::Metrics::Labels labels{{"action", operation_name(kind)}};
-    count("creel_actions_total", "Actions tried on the runtime.", labels, counters.actions[kind.index()]);
-    count("creel_action_failures_total", "Actions that failed.", labels, counters.action_failures[kind.index()]);
-  }
-  metrics_->watch(Kind::counter, "creel_reconcile_seconds_total", "Time spent in reconcile passes.", {},
-                  [&counters] { return static_cast<double>(counters.duration_microseconds) / 1e6; });
-  const channels::BridgeCounters& whatsapp = whatsapp_->counters();
-  const char* messages = "creel_whatsapp_messages_total";
-  const char* messages_help = "Messages of WhatsApp by what became of them; a reply may be sent in parts.";
-  count(messages, messages_help, {{"outcome", "received"}}, whatsapp.received);
-  count(messages, messages_help, {{"outcome", "answered"}}, whatsapp.answered);
-  count(messages, messages_help, {{"outcome", "sent"}}, whatsapp.sent);
-  count(messages, messages_help, {{"outcome", "failed"}}, whatsapp.failed);
-  metrics_->watch(Kind::gauge, "creel_whatsapp_waiting", "Messages for agents and parts of replies that are not done.",
-                  {}, [&whatsapp] { return static_cast<double>(whatsapp.waiting); });
-  metrics_->watch(Kind::gauge, "creel_queue_depth", "Agents waiting to be looked at.", {},
-                  [this] { return static_cast<double>(loop_->queue_depth()); });
-  metrics_->watch(Kind::gauge, "creel_queue_oldest_age_seconds", "How long the oldest of them has been due.", {},
-                  [this] { return static_cast<double>(loop_->oldest_age().count()) / 1000.0; });
-  metrics_->watch(Kind::gauge, "creel_chats_talking", "Chats that an agent is at work on.", {},
-                  [this] { return static_cast<double>(chat_queue_->load().talking); });
-  metrics_->watch(Kind::gauge, "creel_chats_waiting", "Chats that wait for their turn.", {},
-                  [this] { return static_cast<double>(chat_queue_->load().waiting); });
-  metrics_->watch(Kind::gauge, "creel_leader", "1 while this process holds the lease.", {},
-                  [this] { return lease_ && lease_->held() ? 1.0 : 0.0; });
-  metrics_->watch(Kind::gauge, "creel_fence_in_force",
-                  "1 while agents are kept from the host and its networks, as the leader sees it.", {}, [this] {
-                    const auto view = fence_->view();
-                    return view && view->in_force ? 1.0 : 0.0;
-                  });
-  for (const char* how : {"dns", "tls", "http"})
-    metrics_->watch(Kind::counter, "creel_egress_denied_total",
-                    "Tries of agents to reach a name that is not on their egress list, by what refused them.",
-                    {{"by", how}}, [this, how] { return static_cast<double>(denials_.total(how)); });
-  metrics_->watch(Kind::gauge, "creel_engine_reachable", "0 while calls to the engine fail at once.", {},
-                  [this] { return engine_->reachable() ? 1.0 : 0.0; });
-  metrics_->watch(Kind::gauge, "creel_database_connections_in_use", "Connections of the pool in use.", {},
-                  [this] { return static_cast<double>(database_->stats().in_use); });
-  metrics_->watch(Kind::gauge, "creel_event_readers", "Open streams of events.", {},
-                  [this] { return static_cast<double>(events_->readers()); });
-  metrics_->watch(Kind::gauge, "creel_stats_round_seconds", "Duration of the last round of the stats sampler.", {},
-                  [this] { return static_cast<double>(sampler_->last_round().took.count()) / 1e6; });
+void App::export_numbers() {
+  exporter_ = std::make_unique<Exporter>(
+      *metrics_, Exporter::Parts{*database_, *engine_, *runtime_, *fence_, *loop_, *sampler_, denials_, *whatsapp_,
+                                 *chat_queue_, *events_, [this] { return held_term(); }, config_.controller_id,
+                                 static_cast<std::size_t>(config_.metrics_agents)});
 }
 
 }  // namespace

@@ -22,6 +22,52 @@ struct Name {
 
 const char* operation_name(const Operation& operation) { return std::visit(Name{}, operation); }
 
+const char* to_string(Why why) {
+  switch (why) {
+    case Why::created:
+      return "created";
+    case Why::gone:
+      return "container-gone";
+    case Why::spec_changed:
+      return "spec-changed";
+    case Why::altered:
+      return "altered";
+    case Why::paused:
+      return "paused";
+    case Why::dead:
+      return "dead";
+    case Why::strays:
+      return "strays";
+    case Why::not_running:
+      return "not-running";
+    case Why::start_failed:
+      return "start-failed";
+    case Why::not_ready:
+      return "not-ready";
+    case Why::exiting:
+      return "exiting";
+    case Why::image_missing:
+      return "image-missing";
+    case Why::config_changed:
+      return "config-changed";
+    case Why::stop:
+      return "stop";
+    case Why::restart:
+      return "restart";
+    case Why::repair:
+      return "repair";
+    case Why::reset:
+      return "reset";
+    case Why::update:
+      return "update";
+    case Why::roll_back:
+      return "roll-back";
+    case Why::deleted:
+      return "deleted";
+  }
+  return "unknown";
+}
+
 std::string to_string(const Plan& plan) {
   std::string out;
   for (const auto& action : plan.actions) {

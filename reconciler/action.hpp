@@ -10,8 +10,34 @@
 
 namespace creel {
 
+// The cause in a word, for counting: few, and the same for all agents.
+enum class Why {
+  created,         // the agent is new
+  gone,            // its container is not there any more
+  spec_changed,    // the container is of another spec
+  altered,         // somebody has changed the container
+  paused,          // somebody has paused it
+  dead,            // the engine has given it up
+  strays,          // processes of it run without the engine
+  not_running,     // it is to run and does not
+  start_failed,    // it cannot be started
+  not_ready,       // it runs and does not get ready
+  exiting,         // it ends again and again
+  image_missing,   // its image is not there
+  config_changed,  // it has not got, or not taken in, its configuration
+  stop,            // what its owner asked for, from here on
+  restart,
+  repair,
+  reset,
+  update,
+  roll_back,  // of an update that did not work
+  deleted,
+};
+const char* to_string(Why why);  // "container-gone"
+
 struct Action {
   Operation operation;
+  Why why;
   std::string cause;  // "no container exists", "the spec changed (label 1f…, wanted 9c…)"
 };
 

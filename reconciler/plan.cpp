@@ -38,6 +38,10 @@ Plan unless_backing_off(const History& history, const Policy& policy, TimePoint 
   return out;
 }
 
+void append(std::vector<Action>& actions, Plan more, Why why) {
+  for (Action& action : more.actions) actions.push_back({std::move(action.operation), why, std::move(action.cause)});
+}
+
 namespace {
 
 // A delivery that takes longer is not known to have been carried out at its beginning.
@@ -67,7 +71,7 @@ Plan plan_deleted(const DesiredAgent& desired, const Observed& observed, const H
     if (observed.workload.state == ContainerState::removing)
       return wait("the engine is removing the container", policy.busy_poll);
     out.actions.push_back(
-        {op::RemoveWorkload{desired.id, observed.workload.runtime_id, desired.spec.stop_grace_seconds},
+        {op::RemoveWorkload{desired.id, observed.workload.runtime_id, desired.spec.stop_grace_seconds}, Why::deleted,
          "the agent is deleted"});
     return out;
   }
@@ -82,9 +86,9 @@ Plan plan_deleted(const DesiredAgent& desired, const Observed& observed, const H
                   std::min<milliseconds>(until - now, policy.deleted_poll));
     const std::string cause = desired.purge ? "purge was asked for" : "retention has passed";
     if (foreign)
-      out.actions.push_back({op::RemoveBackup{desired.id}, cause});
+      out.actions.push_back({op::RemoveBackup{desired.id}, Why::deleted, cause});
     else
-      out.actions.push_back({op::RemoveStorage{desired.id}, cause});
+      out.actions.push_back({op::RemoveStorage{desired.id}, Why::deleted, cause});
     return out;
   }
   out.forget = true;
@@ -100,7 +104,7 @@ Plan plan_stopped(const DesiredAgent& desired, const Observed& observed, const H
     case ContainerState::paused:
       return unless_backing_off(
           history, policy, now,
-          {{op::StopWorkload{desired.id, observed.workload.runtime_id, desired.spec.stop_grace_seconds},
+          {{op::StopWorkload{desired.id, observed.workload.runtime_id, desired.spec.stop_grace_seconds}, Why::stop,
             std::string{"stop is wanted and the container is "} + to_string(observed.workload.state)}});
     case ContainerState::removing:
       return wait("the engine is removing the container", policy.busy_poll);
@@ -110,7 +114,7 @@ Plan plan_stopped(const DesiredAgent& desired, const Observed& observed, const H
       if (observed.workload.strays > 0)
         return unless_backing_off(
             history, policy, now,
-            {{op::StopWorkload{desired.id, observed.workload.runtime_id, desired.spec.stop_grace_seconds},
+            {{op::StopWorkload{desired.id, observed.workload.runtime_id, desired.spec.stop_grace_seconds}, Why::strays,
               "processes of it run on without the engine"}});
       return {};
   }
@@ -129,8 +133,9 @@ std::optional<Plan> image_missing(const DesiredAgent& desired, const Observed& o
       return wait("the engine to say whether the image is there", policy.unknown_poll);
     case ImageState::absent:
     case ImageState::failed:
-      return unless_backing_off(history, policy, now,
-                                {{op::PullImage{desired.spec.image}, "image " + desired.spec.image + " is not there"}});
+      return unless_backing_off(
+          history, policy, now,
+          {{op::PullImage{desired.spec.image}, Why::image_missing, "image " + desired.spec.image + " is not there"}});
   }
   return std::nullopt;
 }
@@ -144,17 +149,17 @@ std::optional<Plan> fence_missing(const DesiredAgent& desired, const Observed& o
 }
 
 Plan plan_create(const DesiredAgent& desired, const Observed& observed, const History& history, const Policy& policy,
-                 TimePoint now, const std::string& cause, int alternative = 0) {
+                 TimePoint now, Why why, const std::string& cause, int alternative = 0) {
   if (auto missing = image_missing(desired, observed, history, policy, now)) return std::move(*missing);
   if (auto missing = fence_missing(desired, observed, policy)) return std::move(*missing);
   std::vector<Action> actions;
   if (observed.workload_presence == Presence::present)
     actions.push_back(
-        {op::RemoveWorkload{desired.id, observed.workload.runtime_id, desired.spec.stop_grace_seconds}, cause});
+        {op::RemoveWorkload{desired.id, observed.workload.runtime_id, desired.spec.stop_grace_seconds}, why, cause});
   op::CreateWorkload create = create_op(desired);
   create.alternative = alternative;
-  actions.push_back({std::move(create), cause});
-  actions.push_back({op::StartWorkload{desired.id, ""}, "running is wanted"});
+  actions.push_back({std::move(create), why, cause});
+  actions.push_back({op::StartWorkload{desired.id, ""}, why, "running is wanted"});
   // A wish of the owner that has not failed yet is never delayed by the failures of something else.
   if (observed.image == ImageState::present &&
       (history.last_failure_reason == "ImageUnavailable" || history.last_failure_reason == "ImageAskedForAgain")) {
@@ -179,13 +184,14 @@ Plan plan_running_container(const DesiredAgent& desired, const Observed& observe
   }
   if (history.files_delivered_to != workload.runtime_id || history.files_hash != desired.files_hash)
     out.actions.push_back({op::DeliverFiles{desired.id, workload.runtime_id, desired.spec.state_dir, desired.files},
-                           "the configuration changed"});
+                           Why::config_changed, "the configuration changed"});
   if (workload.state == ContainerState::paused) {
-    out.actions.push_back({restart, "the container is paused"});
+    out.actions.push_back({restart, Why::paused, "the container is paused"});
     return unless_backing_off(history, policy, now, std::move(out.actions));
   }
   if (wish || stale_files) {
-    out.actions.push_back({restart, wish ? "a restart was asked for" : "a file that is read only at start changed"});
+    out.actions.push_back({restart, wish ? Why::restart : Why::config_changed,
+                           wish ? "a restart was asked for" : "a file that is read only at start changed"});
     return unless_backing_off(history, policy, now, std::move(out.actions));
   }
   if (!out.actions.empty()) return unless_backing_off(history, policy, now, std::move(out.actions));
@@ -194,7 +200,7 @@ Plan plan_running_container(const DesiredAgent& desired, const Observed& observe
     if (const auto left = redelivery_in(desired, observed, history, policy, now)) {
       if (left->count() == 0) {
         out.actions.push_back({op::DeliverFiles{desired.id, workload.runtime_id, desired.spec.state_dir, desired.files},
-                               "the agent has not said that it took its configuration in"});
+                               Why::config_changed, "the agent has not said that it took its configuration in"});
         return unless_backing_off(history, policy, now, std::move(out.actions));
       }
       out.requeue_after = std::min({desired.readiness.period, policy.busy_poll, *left});
@@ -209,35 +215,39 @@ Plan plan_running_container(const DesiredAgent& desired, const Observed& observe
   // An engine that was killed may leave an address in use that it then gives to others: only another network helps.
   if (history.last_failure_reason == "NotReady" &&
       history.failures % (kRestartsOfOneContainer + 1) == kRestartsOfOneContainer)
-    return plan_create(desired, observed, history, policy, now, "the gateway did not get ready after a restart either",
+    return plan_create(desired, observed, history, policy, now, Why::not_ready,
+                       "the gateway did not get ready after a restart either",
                        1 + history.failures / (kRestartsOfOneContainer + 1));
-  out.actions.push_back({restart, "the gateway was not ready within its start-up budget of " +
-                                      std::to_string(desired.readiness.startup_budget.count() / 1000) + " s"});
+  out.actions.push_back({restart, Why::not_ready,
+                         "the gateway was not ready within its start-up budget of " +
+                             std::to_string(desired.readiness.startup_budget.count() / 1000) + " s"});
   return unless_backing_off(history, policy, now, std::move(out.actions));
 }
 
 Plan plan_running(const DesiredAgent& desired, const Observed& observed, const History& history,
                   const Capabilities& capabilities, const Policy& policy, TimePoint now) {
   if (observed.workload_presence == Presence::absent)
-    return plan_create(desired, observed, history, policy, now, "no container exists");
+    return plan_create(desired, observed, history, policy, now,
+                       history.last_runtime_id.empty() ? Why::created : Why::gone, "no container exists");
   const ObservedWorkload& workload = observed.workload;
   if (workload.state == ContainerState::removing) return wait("the engine is removing the container", policy.busy_poll);
   if (workload.spec_hash != desired.spec_hash)
-    return plan_create(desired, observed, history, policy, now,
+    return plan_create(desired, observed, history, policy, now, Why::spec_changed,
                        "the spec changed (container has " + workload.spec_hash + ", wanted " + desired.spec_hash + ")");
   if (!workload.hardening_ok)
-    return plan_create(desired, observed, history, policy, now, "limits or isolation of the container were altered");
+    return plan_create(desired, observed, history, policy, now, Why::altered,
+                       "limits or isolation of the container were altered");
   if (repair_pending(desired, history))
-    return plan_create(desired, observed, history, policy, now, "a repair was asked for");
+    return plan_create(desired, observed, history, policy, now, Why::repair, "a repair was asked for");
   const auto held_back = [&] {
     const auto left = exits_left(desired, history, policy, now);
     return capabilities.restarts_exited && left && left->count() > 0 && !restart_pending(desired, history);
   };
-  const Action hold{op::StopWorkload{desired.id, workload.runtime_id, desired.spec.stop_grace_seconds},
+  const Action hold{op::StopWorkload{desired.id, workload.runtime_id, desired.spec.stop_grace_seconds}, Why::exiting,
                     "the agent ends again and again (" + history.exits.cause + "), so it is tried less often"};
   switch (workload.state) {
     case ContainerState::dead:
-      return plan_create(desired, observed, history, policy, now, "the engine calls the container dead");
+      return plan_create(desired, observed, history, policy, now, Why::dead, "the engine calls the container dead");
     case ContainerState::restarting:
       if (held_back()) return unless_backing_off(history, policy, now, {hold});
       if (capabilities.restarts_exited && history.files_delivered_to == workload.runtime_id &&
@@ -259,15 +269,15 @@ Plan plan_running(const DesiredAgent& desired, const Observed& observed, const H
                           *left, now);
       // An engine that was killed may refuse to start a container for good (its old task "already exists").
       if (history.last_failure_reason == "StartFailed" && history.failures % kStartsOfOneContainer == 0)
-        return plan_create(desired, observed, history, policy, now,
+        return plan_create(desired, observed, history, policy, now, Why::start_failed,
                            "it could not be started " + std::to_string(kStartsOfOneContainer) + " times");
       if (auto missing = fence_missing(desired, observed, policy)) return std::move(*missing);
       std::vector<Action> actions;
       if (history.files_delivered_to != workload.runtime_id || history.files_hash != desired.files_hash)
         actions.push_back({op::DeliverFiles{desired.id, workload.runtime_id, desired.spec.state_dir, desired.files},
-                           "the configuration was not delivered yet"});
+                           Why::config_changed, "the configuration was not delivered yet"});
       actions.push_back(
-          {op::StartWorkload{desired.id, workload.runtime_id},
+          {op::StartWorkload{desired.id, workload.runtime_id}, Why::not_running,
            workload.state == ContainerState::created
                ? "running is wanted and the container was not started yet"
                : "running is wanted and the container exited with code " + std::to_string(workload.exit_code)});
@@ -293,14 +303,14 @@ Plan plan_reset(const DesiredAgent& desired, const Observed& observed, const His
   std::vector<Action> actions;
   Observed then = observed;
   if (has_process(observed)) {
-    actions.push_back({op::StopWorkload{desired.id, workload.runtime_id, desired.spec.stop_grace_seconds}, cause});
+    actions.push_back(
+        {op::StopWorkload{desired.id, workload.runtime_id, desired.spec.stop_grace_seconds}, Why::reset, cause});
     then.workload.state = ContainerState::exited;
   }
-  actions.push_back({op::ClearStorage{desired.id, desired.spec.image, desired.memory_paths}, cause});
+  actions.push_back({op::ClearStorage{desired.id, desired.spec.image, desired.memory_paths}, Why::reset, cause});
   History cleared = history;
   cleared.reset_done = desired.reset_wish;
-  for (auto& action : plan_wanted(desired, then, cleared, capabilities, policy, now).actions)
-    actions.push_back(std::move(action));
+  append(actions, plan_wanted(desired, then, cleared, capabilities, policy, now), Why::reset);
   return unless_backing_off(history, policy, now, std::move(actions));
 }
 

@@ -10,6 +10,8 @@ bool has_process(const Observed& observed);
 Plan wait_until(std::string reason, milliseconds left, TimePoint now);  // because of earlier failures
 // Nothing is tried while the last failure is too fresh; otherwise `actions` are the plan.
 Plan unless_backing_off(const History& history, const Policy& policy, TimePoint now, std::vector<Action> actions);
+// Does those of `more`, too, on account of the same.
+void append(std::vector<Action>& actions, Plan more, Why why);
 // What it takes to run, or to stop, as the wish is rendered.
 Plan plan_wanted(const DesiredAgent& desired, const Observed& observed, const History& history,
                  const Capabilities& capabilities, const Policy& policy, TimePoint now);

@@ -15,10 +15,6 @@ History on_its_own(const History& history) {
   return own;
 }
 
-void append(std::vector<Action>& actions, Plan more) {
-  std::move(more.actions.begin(), more.actions.end(), std::back_inserter(actions));
-}
-
 op::RemoveWorkload removal(const DesiredAgent& desired, const Observed& observed) {
   return {desired.id, observed.workload.runtime_id, desired.spec.stop_grace_seconds};
 }
@@ -36,20 +32,23 @@ Plan plan_backup(const DesiredAgent& desired, const Observed& observed, const Hi
   const bool present = observed.workload_presence == Presence::present;
   std::vector<Action> actions;
   if (has_process(observed))
-    actions.push_back(
-        {op::StopWorkload{desired.id, observed.workload.runtime_id, desired.spec.stop_grace_seconds}, cause});
-  actions.push_back({op::BackUpStorage{desired.id, released(desired, history.release).spec.image}, cause});
-  if (present) actions.push_back({removal(desired, observed), cause});
+    actions.push_back({op::StopWorkload{desired.id, observed.workload.runtime_id, desired.spec.stop_grace_seconds},
+                       Why::update, cause});
+  actions.push_back({op::BackUpStorage{desired.id, released(desired, history.release).spec.image}, Why::update, cause});
+  if (present) actions.push_back({removal(desired, observed), Why::update, cause});
   History trying = history;
   trying.update.step = UpdateStep::trying;
-  append(actions, plan_wanted(released(desired, history.update.to), without_workload(observed), trying, capabilities,
-                              policy, now));
+  append(
+      actions,
+      plan_wanted(released(desired, history.update.to), without_workload(observed), trying, capabilities, policy, now),
+      Why::update);
   return unless_backing_off(history, policy, now, std::move(actions));
 }
 
 Plan plan_trial(const DesiredAgent& desired, const Observed& observed, const History& history,
                 const Capabilities& capabilities, const Policy& policy, TimePoint now) {
   Plan plan = plan_wanted(released(desired, history.update.to), observed, history, capabilities, policy, now);
+  for (Action& action : plan.actions) action.why = Why::update;
   if (plan.actions.empty() && history.update.ready_since)
     plan.requeue_after = std::clamp<milliseconds>(policy.update_settle - (now - *history.update.ready_since),
                                                   milliseconds{1}, policy.busy_poll);
@@ -61,14 +60,15 @@ Plan plan_rollback(const DesiredAgent& desired, const Observed& observed, const 
   const DesiredAgent before = released(desired, history.release);
   const std::string cause = "the update to " + history.update.to.reference + " did not work: " + history.update.reason;
   std::vector<Action> actions;
-  if (observed.workload_presence == Presence::present) actions.push_back({removal(desired, observed), cause});
+  if (observed.workload_presence == Presence::present)
+    actions.push_back({removal(desired, observed), Why::roll_back, cause});
   if (history.update.copied)
-    actions.push_back({op::RestoreStorage{desired.id, before.spec.image}, cause});
+    actions.push_back({op::RestoreStorage{desired.id, before.spec.image}, Why::roll_back, cause});
   else
-    actions.push_back({op::RemoveStorage{desired.id}, "there was no volume before the update"});
+    actions.push_back({op::RemoveStorage{desired.id}, Why::roll_back, "there was no volume before the update"});
   History back = history;
   back.update.step = UpdateStep::none;
-  append(actions, plan_wanted(before, without_workload(observed), back, capabilities, policy, now));
+  append(actions, plan_wanted(before, without_workload(observed), back, capabilities, policy, now), Why::roll_back);
   return unless_backing_off(history, policy, now, std::move(actions));
 }
 
@@ -110,7 +110,7 @@ Plan with_update(Plan plan, const DesiredAgent& desired, const Observed& observe
         by(left);
         plan.next_try = now + left;
       } else {
-        plan.actions.push_back({op::PullImage{update.to.reference}, "an update to it was asked for"});
+        plan.actions.push_back({op::PullImage{update.to.reference}, Why::update, "an update to it was asked for"});
       }
     } else {
       by(policy.busy_poll);
@@ -126,7 +126,7 @@ Plan with_update(Plan plan, const DesiredAgent& desired, const Observed& observe
     if (left > milliseconds{0})
       by(std::min(left, policy.deleted_poll));
     else
-      plan.actions.push_back({op::RemoveBackup{desired.id}, "it is not needed any more"});
+      plan.actions.push_back({op::RemoveBackup{desired.id}, Why::update, "it is not needed any more"});
   }
   return plan;
 }

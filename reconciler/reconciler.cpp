@@ -19,6 +19,10 @@ constexpr std::size_t kToldLines = 10;
 constexpr std::size_t kHeardLines = 200;
 constexpr milliseconds kStoreRetry{2'000};
 
+std::chrono::microseconds since(std::chrono::steady_clock::time_point began) {
+  return std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - began);
+}
+
 Event action_event(const AgentId& agent, const Action& action, const std::string& error) {
   const std::string name = operation_name(action.operation);
   if (error.empty()) return {agent, "action", name, action.cause, "creel"};
@@ -52,6 +56,24 @@ void tell_update(const DesiredAgent& desired, const Update& before, const Update
 }
 
 }  // namespace
+
+const char* to_string(PassEnd end) {
+  switch (end) {
+    case PassEnd::converged:
+      return "converged";
+    case PassEnd::acted:
+      return "acted";
+    case PassEnd::waiting:
+      return "waiting";
+    case PassEnd::failed:
+      return "failed";
+    case PassEnd::forgotten:
+      return "forgotten";
+    case PassEnd::abandoned:
+      return "abandoned";
+  }
+  return "unknown";
+}
 
 Reconciler::Reconciler(ReconcilerDeps deps) : deps_(std::move(deps)) {}
 
@@ -102,14 +124,21 @@ void Reconciler::fetch_last_lines(const DesiredAgent& desired, const History& hi
 }
 
 void Reconciler::learn_and_tell(const DesiredAgent& desired, const Observed& observed, History& history,
-                                std::vector<Event>& events) {
+                                std::vector<Event>& events, PassReport& report) {
   const Update before = history.update;
+  const Exits exits_before = history.exits;
   history = learn(desired, observed, std::move(history), deps_.policy, deps_.clock());
   tell_update(desired, before, history.update, events);
+  if (history.exits.last && history.exits.last != exits_before.last) {
+    // The count begins anew when earlier ends were forgiven, and stays at its most.
+    const int more = history.exits.count - exits_before.count;
+    report.exits += more > 0 ? more : more < 0 ? history.exits.count : 1;
+    report.exit_cause = history.exits.cause;
+  }
 }
 
 PassOutcome Reconciler::finish(const AgentRecord& record, const History& history, const Observed& observed, bool acted,
-                               std::vector<Event> events, std::uint64_t term) {
+                               std::vector<Event> events, std::uint64_t term, PassReport& report) {
   const TimePoint now = deps_.clock();
   const Plan next =
       plan(in_force(record.desired, history), observed, history, deps_.runtime.capabilities(), deps_.policy, now);
@@ -117,6 +146,8 @@ PassOutcome Reconciler::finish(const AgentRecord& record, const History& history
   if (status.phase != record.status.phase)
     events.push_back({record.desired.id, "state", to_string(status.phase), status.message, "creel"});
   if (auto written = deps_.repository.record(record.desired.id, status, history, events, term); !written) {
+    report.end = written.error().kind == ErrorKind::conflict ? PassEnd::abandoned : PassEnd::failed;
+    report.exits = 0;  // the next pass learns them again
     if (written.error().kind != ErrorKind::conflict)
       spdlog::warn("agent {}: status not recorded: {}", record.desired.id.str(), written.error().message);
     return {kStoreRetry};
@@ -127,21 +158,20 @@ PassOutcome Reconciler::finish(const AgentRecord& record, const History& history
 }
 
 PassOutcome Reconciler::reconcile(const AgentId& id, std::stop_token stop) {
-  const auto started = std::chrono::steady_clock::now();
-  struct Timer {
-    ReconcileCounters& counters;
-    std::chrono::steady_clock::time_point since;
-    ~Timer() {
-      counters.duration_microseconds += static_cast<std::uint64_t>(
-          std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - since).count());
-    }
-  } timer{counters_, started};
-
   const auto term = deps_.term();
   if (!term) return {};
+  const auto began = std::chrono::steady_clock::now();
+  PassReport report;
+  const PassOutcome outcome = pass(id, *term, report, std::move(stop));
+  if (report.end == PassEnd::abandoned) report.exits = 0;  // whoever passes next learns them
+  if (deps_.observer != nullptr) deps_.observer->passed(report, since(began));
+  return outcome;
+}
+
+PassOutcome Reconciler::pass(const AgentId& id, std::uint64_t term, PassReport& report, std::stop_token stop) {
   auto loaded = deps_.repository.load(id);
   if (!loaded) {
-    ++counters_.passes_failed;
+    report.end = PassEnd::failed;
     spdlog::warn("agent {}: row not read: {}", id.str(), loaded.error().message);
     return {kStoreRetry};
   }
@@ -157,25 +187,28 @@ PassOutcome Reconciler::reconcile(const AgentId& id, std::stop_token stop) {
   // Why a new image does not work is part of the reason to go back.
   if (history.update.step == UpdateStep::trying) fetch_last_lines(record.desired, history, observed, stop);
   std::vector<Event> events;
-  learn_and_tell(record.desired, observed, history, events);
+  learn_and_tell(record.desired, observed, history, events, report);
   const DesiredAgent desired = in_force(record.desired, history);
   // A pull that failed in the background is a failure like any other, told by the observation.
   if (observed.image == ImageState::failed && history.last_failure_reason != "ImageUnavailable")
-    history = failed(std::move(history), {op::PullImage{released(desired, wanted_release(history)).spec.image}, ""},
+    history = failed(std::move(history),
+                     {op::PullImage{released(desired, wanted_release(history)).spec.image}, Why::image_missing, ""},
                      Error{ErrorKind::failed, observed.image_message, {}, {}}, deps_.clock());
   const Plan todo = plan(desired, observed, history, deps_.runtime.capabilities(), deps_.policy, deps_.clock());
 
   if (todo.forget) {
-    if (auto gone = deps_.repository.forget(id, *term); !gone) {
+    report.end = PassEnd::forgotten;
+    if (auto gone = deps_.repository.forget(id, term); !gone) {
+      report.end = PassEnd::failed;
       spdlog::warn("agent {}: row not dropped: {}", id.str(), gone.error().message);
       return {kStoreRetry};
     }
     return {};
   }
   if (todo.actions.empty()) {
-    ++(todo.waiting_for.empty() ? counters_.passes_converged : counters_.passes_waiting);
+    report.end = todo.waiting_for.empty() ? PassEnd::converged : PassEnd::waiting;
     fetch_last_lines(desired, history, observed, stop);
-    return finish(record, history, observed, false, std::move(events), *term);
+    return finish(record, history, observed, false, std::move(events), term, report);
   }
 
   bool failed_now = false;
@@ -183,7 +216,7 @@ PassOutcome Reconciler::reconcile(const AgentId& id, std::stop_token stop) {
   const auto keep = [&](const History& now) {
     AgentStatus announced = record.status;
     announced.plan = to_string(todo);
-    return static_cast<bool>(deps_.repository.record(id, announced, now, std::exchange(events, {}), *term));
+    return static_cast<bool>(deps_.repository.record(id, announced, now, std::exchange(events, {}), term));
   };
   // The step of an update must be in the row before the engine is asked for what belongs to it.
   bool step_kept = history.update.step == record.history.update.step;
@@ -194,16 +227,21 @@ PassOutcome Reconciler::reconcile(const AgentId& id, std::stop_token stop) {
     const History with_intent = intend(desired, observed, history, action, deps_.clock());
     if (!std::exchange(step_kept, true) || worth_announcing(action.operation)) {
       // The intent must be in the row before the engine is asked, or a crash in between would repeat the action.
-      if (!keep(with_intent)) return {kStoreRetry};
+      if (!keep(with_intent)) {
+        report = {PassEnd::failed, 0, ""};
+        return {kStoreRetry};
+      }
       // The store may have taken its time, and another may lead by now.
       if (stop.stop_requested() || deps_.term() != term) return {};
     }
     history = with_intent;
+    const auto began = std::chrono::steady_clock::now();
     auto applied = deps_.runtime.apply(action.operation, stop);
-    ++counters_.actions[action.operation.index()];
+    const bool cancelled = !applied && applied.error().kind == ErrorKind::cancelled;
+    if (deps_.observer != nullptr && !cancelled)
+      deps_.observer->acted(action, static_cast<bool>(applied), since(began));
     if (!applied) {
-      ++counters_.action_failures[action.operation.index()];
-      if (applied.error().kind == ErrorKind::cancelled) return {};
+      if (cancelled) return {};
       spdlog::warn("agent {}: {} failed: {}", id.str(), operation_name(action.operation), applied.error().message);
       events.push_back(action_event(id, action, applied.error().message));
       const Update before = history.update;
@@ -218,15 +256,18 @@ PassOutcome Reconciler::reconcile(const AgentId& id, std::stop_token stop) {
     const Update before = history.update;
     history = succeeded(desired, std::move(history), action, *applied, deps_.clock());
     tell_update(desired, before, history.update, events);
-    if (worth_keeping(action.operation) && !keep(history)) return {kStoreRetry};
+    if (worth_keeping(action.operation) && !keep(history)) {
+      report = {PassEnd::failed, 0, ""};
+      return {kStoreRetry};
+    }
   }
-  ++(failed_now ? counters_.passes_failed : counters_.passes_acted);
+  report.end = failed_now ? PassEnd::failed : PassEnd::acted;
 
   Observed after = observe(desired, history, stop);
   if (stop.stop_requested() && after.workload_presence == Presence::unknown) return {};
-  learn_and_tell(record.desired, after, history, events);
+  learn_and_tell(record.desired, after, history, events, report);
   fetch_last_lines(desired, history, after, stop);
-  return finish(record, history, after, !failed_now, std::move(events), *term);
+  return finish(record, history, after, !failed_now, std::move(events), term, report);
 }
 
 }  // namespace creel

@@ -37,8 +37,7 @@ class ControlLoop {
   // A wish changed; "" = anything may have (the listener reconnected).
   void on_wish(const std::string& payload);
 
-  std::size_t queue_depth() const { return queue_.depth(); }
-  milliseconds oldest_age() const { return queue_.oldest_age(); }
+  WorkQueue::Load queue_load() const { return queue_.load(); }
   bool engine_events_connected() const { return events_connected_; }
 
  private:

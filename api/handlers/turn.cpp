@@ -71,7 +71,10 @@ void keep(const TurnPtr& turn, Deps& deps, std::function<Result<void>(store::Tx&
                    [=, &deps] { deps.post([=, &deps] { keep(turn, deps, write, attempt + 1); }); });
 }
 
+void count(Deps& deps, const char* outcome) { deps.metrics.count("creel_messages_total", {"api", outcome}); }
+
 void fail(const TurnPtr& turn, Deps& deps, const std::string& reason, Response response) {
+  count(deps, "failed");
   deps.timer.cancel(turn->timer);
   keep(turn, deps, [id = turn->said.id, reason](store::Tx& tx) { return store::fail_message(tx, id, reason); });
   turn->answer(std::move(response));
@@ -88,6 +91,7 @@ bool may_go_on(const TurnPtr& turn, const WaitOutcome& outcome, Deps& deps) {
   if (outcome.error) {
     fail(turn, deps, outcome.error->message, error_answer(turn->request, *outcome.error, turn->failure));
   } else if (!outcome.row || outcome.row->desired == DesiredState::deleted) {
+    count(deps, "failed");
     turn->answer(agent_not_found(turn->request));  // and its messages are gone
   } else if (const store::AgentRow& row = *outcome.row; row.desired == DesiredState::stopped) {
     fail(turn, deps, "The agent was stopped before it got the message", not_running(turn->request, row));
@@ -105,6 +109,7 @@ void settle(const TurnPtr& turn, const Result<gateway::ChatReply>& reply, TimePo
     return fail_unreachable(
         turn, deps,
         reply.error().message + "; the agent's log may say more: GET /api/agents/" + turn->said.agent.str() + "/logs");
+  count(deps, "answered");
   deps.timer.cancel(turn->timer);
   keep(turn, deps, [id = turn->said.id, text = reply->text, at](store::Tx& tx) -> Result<void> {
     CREEL_TRY([[maybe_unused]] const bool stored, store::answer_message(tx, id, text, at));
@@ -185,7 +190,10 @@ Reply say(const Request& request, Deps& deps, Saying saying) {
   if (!session) return session_not_found(request);
   CREEL_API_TRY(const auto token, request, saying.failure, open_secret(tx, row->id, "gateway_token", deps.sealer));
   auto place = deps.chat_queue.take_place(row->id, session->key);
-  if (!place) return queue_full(request, place.error(), row->id);
+  if (!place) {
+    count(deps, "refused");
+    return queue_full(request, place.error(), row->id);
+  }
 
   store::Message message;
   message.agent = row->id;
@@ -196,6 +204,7 @@ Reply say(const Request& request, Deps& deps, Saying saying) {
   CREEL_API_TRY(const auto id, request, saying.failure, store::send_message(tx, message, deps.chats.hold()));
   turn->hold = deps.chats.keep(id);
   CREEL_API_CHECK(request, saying.failure, tx.commit());
+  count(deps, "received");
   turn->request = without_body(request);
   turn->said = {id, row->id, std::move(*session), std::move(saying.message), message.at};
   turn->answer_with = std::move(saying.answer);

@@ -254,7 +254,7 @@ Response Proxy::failure(const Passage& passage, int status, const std::string& c
 }
 
 void Proxy::done(const std::string& method, int status, std::chrono::microseconds took) const {
-  deps_.metrics.request_done(known_method(method), "/agent/:id", status, took);
+  count_request(deps_.metrics, method, "/agent/:id", status, took);
 }
 
 }  // namespace creel::api

@@ -211,16 +211,12 @@ Result<std::unique_ptr<Server>> Server::start(const Settings& settings, Dispatch
   CREEL_TRY(auto proxies, TrustedProxies::parse(settings.trusted_proxies));
   auto impl = std::make_unique<Impl>(settings, std::move(proxies), dispatcher, proxy, pool);
   CREEL_CHECK(impl->open());
-  metrics.watch(Metrics::Kind::gauge, "creel_gateway_tunnels", "Open tunnels to agents, such as WebSockets.", {},
-                [weak = std::weak_ptr{impl->hub}] {
-                  const auto hub = weak.lock();
-                  return hub ? static_cast<double>(hub->tunnels.load()) : 0.0;
-                });
-  metrics.watch(Metrics::Kind::gauge, "creel_http_connections", "Open client connections.", {},
-                [weak = std::weak_ptr{impl->hub}] {
-                  const auto hub = weak.lock();
-                  return hub ? static_cast<double>(hub->count.load()) : 0.0;
-                });
+  metrics.collect([weak = std::weak_ptr{impl->hub}](Metrics::Page& page) {
+    const auto hub = weak.lock();
+    if (!hub) return;
+    page.add("creel_gateway_tunnels", static_cast<double>(hub->tunnels.load()));
+    page.add("creel_http_connections", static_cast<double>(hub->count.load()));
+  });
   impl->run();
   return std::unique_ptr<Server>{new Server(std::move(impl))};
 }

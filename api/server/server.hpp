@@ -14,10 +14,10 @@
 #include <string>
 
 #include "api/dispatcher.hpp"
-#include "api/metrics.hpp"
 #include "api/pool.hpp"
 #include "api/settings.hpp"
 #include "controller/core/result.hpp"
+#include "controller/metrics/metrics.hpp"
 
 namespace creel::api {
 

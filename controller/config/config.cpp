@@ -210,6 +210,8 @@ const Entry kEntries[] = {
      SET(message_retention, parse_seconds(value, seconds{0}, seconds{36'500LL * 86'400})),
      "how long messages are kept; 0 = for ever"},
     {"CREEL_METRICS", FALLBACK("true"), SET(metrics, parse_bool(value)), "serve /metrics"},
+    {"CREEL_METRICS_AGENTS", FALLBACK("500"), SET(metrics_agents, parse_int(value, 0, 100'000)),
+     "agents that have series of their own in /metrics, at most; 0 = none. creel_agents_without_series counts the others"},
     {"DOCKER_HOST", FALLBACK("unix:///var/run/docker.sock"), SET(docker_host, parse_docker_host(value)), "the engine"},
     {"DOCKER_TLS_VERIFY", FALLBACK("false"), SET(docker_tls_verify, parse_bool(value)),
      "check the engine's certificate (tcp://)"},

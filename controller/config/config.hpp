@@ -62,6 +62,7 @@ struct Config {
   std::chrono::seconds orphan_grace{3600};                   // CREEL_ORPHAN_GRACE
   std::chrono::seconds message_retention{90LL * 24 * 3600};  // CREEL_MESSAGE_RETENTION; 0 = for ever
   bool metrics = true;                                       // CREEL_METRICS: serve /metrics
+  int metrics_agents = 500;                                  // CREEL_METRICS_AGENTS: agents with series of their own
 
   // Engine
   std::string docker_host;         // DOCKER_HOST: "unix:///path" or "tcp://host:port"

@@ -195,8 +195,9 @@ struct Collector::Impl {
         return {};
       }
     }
-    CREEL_TRY([[maybe_unused]] const auto kept, store::keep_transcript(tx, transcript, session.read_to));
+    CREEL_TRY(const auto kept, store::keep_transcript(tx, transcript, session.read_to));
     CREEL_CHECK(tx.commit());
+    if (options.collected && kept > 0) options.collected(session.platform, kept);
     sessions.pop_front();
     return {};
   }

@@ -11,6 +11,7 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <stop_token>
 #include <string>
@@ -33,6 +34,8 @@ struct CollectorOptions {
   milliseconds retention{std::chrono::hours{24 * 90}};  // 0 = for ever
   milliseconds drop_every{60'000};
   std::size_t drop_batch = 1'000;
+  // Told of messages that were not known before, by platform as the gateway names it. Must not block.
+  std::function<void(const std::string& platform, std::size_t messages)> collected{};
 };
 
 class Collector {

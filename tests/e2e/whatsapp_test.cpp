@@ -94,7 +94,8 @@ TEST_F(WhatsappLive, IsAnsweredByTheAgentOnceHoweverOftenMetaDelivers) {
   deliver_statuses();
   creel.until("/api/instance/" + id, key, [](const Answer& a) { return a.json["whatsapp"]["waiting"] == 0; });
   EXPECT_EQ(channel()["failed"], 0);
-  EXPECT_THAT(creel.call("GET", "/metrics").text, HasSubstr("creel_whatsapp_messages_total{outcome=\"sent\"} 2"));
+  EXPECT_THAT(creel.call("GET", "/metrics").text,
+              HasSubstr("creel_messages_total{outcome=\"sent\",platform=\"whatsapp\"} 2"));
   // Once among the messages, although the agent's own transcript has them too.
   EXPECT_EQ(creel.call("GET", "/api/agents/" + id + "/messages", key).json["total"], 4);
   for (const std::string& secret : {graph.token, std::string{"app-secret"}, word})

@@ -289,7 +289,7 @@ class ApiTest : public PgTest {
   std::function<void(const std::string&, const std::string&, std::function<void(Result<bool>)>)> accepts_ =
       [](const std::string&, const std::string&, auto done) { done(true); };
   api::EngineState engine_{"reachable", ""};
-  api::Metrics metrics_;
+  Metrics metrics_;
   api::Timer timer_;
   TimePoint started_at_ = system_now();
   std::unique_ptr<api::Pool> pool_;

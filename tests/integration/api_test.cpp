@@ -96,7 +96,7 @@ TEST_F(Api, IsReadyOnlyWithTheSchemaOfThisProgram) {
 TEST_F(Api, ShowsMetricsUnlessTheyAreSwitchedOff) {
   ask("GET", "/healthz", "");
   EXPECT_THAT(ask("GET", "/metrics", "").text,
-              HasSubstr("creel_http_requests_total{method=\"GET\",route=\"/healthz\""));
+              HasSubstr("creel_http_requests_total{code=\"200\",method=\"GET\",route=\"/healthz\"} 1\n"));
   settings_.metrics = false;
   EXPECT_EQ(ask("GET", "/metrics", "").status, 404);
 }

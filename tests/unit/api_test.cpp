@@ -2,9 +2,9 @@
 
 #include <nlohmann/json.hpp>
 
+#include "api/dispatcher.hpp"
 #include "api/error.hpp"
 #include "api/log_level.hpp"
-#include "api/metrics.hpp"
 #include "api/units.hpp"
 #include "api/view.hpp"
 #include "tests/support/support.hpp"
@@ -212,22 +212,15 @@ TEST(ApiError, NamesTheFieldAndAsksToComeBack) {
   EXPECT_EQ(json::parse(away.body)["code"], "STORE_UNAVAILABLE");
 }
 
-TEST(ApiMetrics, CountsRequestsAndReadsWhatIsWatched) {
+TEST(ApiMetrics, CountRequestsByRouteAndKnownMethod) {
   Metrics metrics;
-  metrics.request_done("GET", "/api/agents/:id", 200, std::chrono::microseconds{1500});
-  metrics.request_done("GET", "/api/agents/:id", 200, std::chrono::microseconds{1500});
-  double depth = 3;
-  metrics.watch(Metrics::Kind::gauge, "creel_queue_depth", "Depth.", {}, [&] { return depth; });
-  metrics.watch(Metrics::Kind::counter, "creel_actions_total", "Actions.", {{"action", "start"}}, [] { return 1.0; });
-  metrics.watch(Metrics::Kind::counter, "creel_actions_total", "Actions.", {{"action", "stop"}}, [] { return 2.0; });
-  depth = 4;
+  count_request(metrics, "GET", "/api/agents/:id", 200, std::chrono::microseconds{1500});
+  count_request(metrics, "BREW", "(none)", 404, std::chrono::microseconds{1500});
   const std::string text = metrics.text();
   const auto has = [&](const char* line) { return text.find(line) != std::string::npos; };
-  EXPECT_TRUE(has("creel_http_requests_total{method=\"GET\",route=\"/api/agents/:id\",status=\"200\"} 2")) << text;
-  EXPECT_TRUE(has("creel_http_request_duration_seconds_count{method=\"GET\",route=\"/api/agents/:id\"} 2")) << text;
-  EXPECT_TRUE(has("# TYPE creel_queue_depth gauge\ncreel_queue_depth 4")) << text;
-  EXPECT_TRUE(has("# TYPE creel_actions_total counter\n")) << text;
-  EXPECT_TRUE(has("creel_actions_total{action=\"stop\"} 2")) << text;
+  EXPECT_TRUE(has("creel_http_requests_total{code=\"200\",method=\"GET\",route=\"/api/agents/:id\"} 1")) << text;
+  EXPECT_TRUE(has("creel_http_requests_total{code=\"404\",method=\"other\",route=\"(none)\"} 1")) << text;
+  EXPECT_TRUE(has("creel_http_request_duration_seconds_count{method=\"GET\",route=\"/api/agents/:id\"} 1")) << text;
 }
 
 }  // namespace

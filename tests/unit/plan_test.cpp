@@ -493,8 +493,8 @@ TEST(Succeeded, TakesNoProcessThatRanAlreadyForOneThatHasReadTheFiles) {
   desired.restart_files_hash = "key-2";
   History history = delivered();
   history.restart_files_hash = "key-1";
-  const Action deliver{op::DeliverFiles{desired.id, "c1", "/state", desired.files}, ""};
-  const Action start{op::StartWorkload{desired.id, "c1"}, ""};
+  const Action deliver{op::DeliverFiles{desired.id, "c1", "/state", desired.files}, Why::config_changed, ""};
+  const Action start{op::StartWorkload{desired.id, "c1"}, Why::not_running, ""};
   const Observed observed = container(ContainerState::exited);
   history = succeeded(desired, intend(desired, observed, history, deliver, kNow), deliver, "", kNow);
   EXPECT_EQ(names(plan_of(desired, ready(), succeeded(desired, history, start, "", kNow))), Names{});
@@ -506,7 +506,7 @@ TEST(Succeeded, TriesAnotherConfigurationThanTheRefusedOneAtOnce) {
   History history = delivered();
   history.exits.count = 11;
   history.exits.cause = "ConfigRefused";
-  const Action deliver{op::DeliverFiles{wanted().id, "c1", "/state", wanted().files}, ""};
+  const Action deliver{op::DeliverFiles{wanted().id, "c1", "/state", wanted().files}, Why::config_changed, ""};
   const Observed observed = container(ContainerState::restarting);
   history.deliveries = 1;
   EXPECT_EQ(succeeded(wanted(), intend(wanted(), observed, history, deliver, kNow), deliver, "", kNow).exits.count, 11)
@@ -543,13 +543,16 @@ TEST(Failed, TakesTheReferenceWhenAnImageKnownByItsIdAloneIsGone) {
   History history;
   history.release = {"agent:2", "sha256:0123"};
   const Error gone{ErrorKind::failed, "gone", {}, {}};
-  EXPECT_EQ(failed(history, {op::PullImage{"sha256:0123"}, ""}, gone, kNow).release, (Release{"agent:2", ""}));
+  EXPECT_EQ(failed(history, {op::PullImage{"sha256:0123"}, Why::image_missing, ""}, gone, kNow).release,
+            (Release{"agent:2", ""}));
   history.release.pin = "agent@sha256:0123";
-  EXPECT_EQ(failed(history, {op::PullImage{"agent@sha256:0123"}, ""}, gone, kNow).release, history.release);
+  EXPECT_EQ(failed(history, {op::PullImage{"agent@sha256:0123"}, Why::image_missing, ""}, gone, kNow).release,
+            history.release);
 }
 
 TEST(Failed, DoesNotBlameTheAgentWhenTheControllerWasStopping) {
-  const History history = failed({}, {op::StartWorkload{}, ""}, Error{ErrorKind::cancelled, "", {}, {}}, kNow);
+  const History history =
+      failed({}, {op::StartWorkload{}, Why::not_running, ""}, Error{ErrorKind::cancelled, "", {}, {}}, kNow);
   EXPECT_EQ(history.failures, 0);
 }
 

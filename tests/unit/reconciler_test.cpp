@@ -372,5 +372,77 @@ TEST_F(ReconcilerTest, ShowsTheLastWordsOfAnAgentThatKeepsExiting) {
   EXPECT_NE(status().message.find("last words (simulated)"), std::string::npos);
 }
 
+// --- what it tells whoever counts
+
+class Ledger : public PassObserver {
+ public:
+  void passed(const PassReport& report, std::chrono::microseconds) override {
+    passes.push_back(to_string(report.end));
+    exits += report.exits;
+    if (report.exits > 0) exit_cause = report.exit_cause;
+  }
+  void acted(const Action& action, bool succeeded, std::chrono::microseconds) override {
+    actions.push_back(std::string{operation_name(action.operation)} + " " + to_string(action.why) +
+                      (succeeded ? "" : " failed"));
+  }
+  std::vector<std::string> passes, actions;
+  int exits = 0;
+  std::string exit_cause;
+};
+
+class ReconcilerReports : public ReconcilerTest {
+ protected:
+  Ledger ledger;
+  Reconciler reporting{
+      {repository, runtime, runtime, [this] { return now; }, Policy{}, [this] { return term; }, &ledger}};
+  void pass() { now += reporting.reconcile(agent, {}).requeue_after.value_or(milliseconds{1'000}); }
+};
+
+TEST_F(ReconcilerReports, SayWhatWasDoneAndWhy) {
+  provision();
+  pass();
+  pass();
+  EXPECT_EQ(ledger.actions, (std::vector<std::string>{"create created", "start created"}));
+  EXPECT_EQ(ledger.passes, (std::vector<std::string>{"acted", "converged"}));
+  runtime.containers.erase(agent);
+  pass();
+  EXPECT_EQ(ledger.actions.back(), "start container-gone") << "a new agent is another matter";
+  ledger.actions.clear();
+  wish(DesiredState::deleted);
+  desired().purge = true;
+  for (int i = 0; i < 5 && repository.rows.contains(agent); ++i) pass();
+  EXPECT_EQ(ledger.actions, (std::vector<std::string>{"remove deleted", "remove-volume deleted"}));
+  EXPECT_EQ(ledger.passes.back(), "forgotten");
+}
+
+TEST_F(ReconcilerReports, CountEachEndOfAProcessOnce) {
+  provision();
+  settle(3);
+  for (int i = 0; i < 3; ++i) {
+    runtime.crash(agent, 1);
+    pass();
+    pass();
+  }
+  EXPECT_EQ(ledger.exits, 3);
+  EXPECT_EQ(ledger.exit_cause, "Exited");
+}
+
+TEST_F(ReconcilerReports, CountNothingTwiceWhenTheStoreIsAway) {
+  provision();
+  settle(3);
+  runtime.crash(agent, 1);
+  runtime.fault = [this](const std::string&) {  // after the row was read
+    repository.away = true;
+    return SimFault::none;
+  };
+  pass();
+  EXPECT_EQ(ledger.passes.back(), "failed");
+  EXPECT_EQ(ledger.exits, 0) << "the next pass learns it";
+  runtime.fault = nullptr;
+  repository.away = false;
+  pass();
+  EXPECT_EQ(ledger.exits, 1);
+}
+
 }  // namespace
 }  // namespace creel
