@@ -113,7 +113,8 @@ TEST_F(EngineTest, TellsOfEachCallByMethodAndOutcomeAndOfThoseThatTheBreakerRefu
   std::filesystem::remove(dir + "/docker.sock");
   told.clear();
   for (int i = 0; i < 7; ++i) EXPECT_FALSE(e->volume_inspect("x"));
-  EXPECT_EQ(told["version unavailable"], 5) << "the version is asked for anew";
+  EXPECT_EQ(told["volume_inspect unavailable"], 1);
+  EXPECT_EQ(told["version unavailable"], 4) << "it is asked for anew once the connection was lost";
   EXPECT_EQ(told["version refused"], 2);
 }
 
