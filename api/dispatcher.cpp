@@ -95,6 +95,13 @@ std::size_t Dispatcher::body_limit(std::string_view method, std::string_view tar
   return match.route != nullptr ? match.route->body_limit : kBodyLimit;
 }
 
+bool Dispatcher::at_once(std::string_view method, std::string_view target) const {
+  const auto parsed = parse_target(target);
+  if (!parsed) return false;
+  const Match match = router_.match(method, parsed->segments);
+  return match.route != nullptr && match.route->at_once;
+}
+
 Response Dispatcher::refuse(int status, const std::string& code, const std::string& message) {
   Request nobody;
   nobody.request_id = request_id_of({});

@@ -47,6 +47,9 @@ class Dispatcher {
   // How long a body may be there; for an unknown route the usual limit.
   std::size_t body_limit(std::string_view method, std::string_view target) const;
 
+  // Route::at_once.
+  bool at_once(std::string_view method, std::string_view target) const;
+
   // For a Later, `complete` gets the finished answer.
   Reply handle(Incoming incoming);
 

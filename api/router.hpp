@@ -35,6 +35,8 @@ struct Route {
   // Errors carry "success": false, "status": "error" too (the document's lifecycle shape).
   bool lifecycle = false;
   std::size_t body_limit = kBodyLimit;
+  // Reads memory alone, for machines that must get their answer while all handler threads wait for PostgreSQL.
+  bool at_once = false;
 };
 
 struct Match {

@@ -69,9 +69,9 @@ const std::vector<Route>& routes() {
       {"GET", "/integrations/caddy/ask", open, Rate::none, "Internal server error", caddy_ask},
       {"GET", "/integrations/traefik", open, Rate::none, "Internal server error", traefik},
 
-      {"GET", "/healthz", open, Rate::none, "Internal server error", healthz},
+      {"GET", "/healthz", open, Rate::none, "Internal server error", healthz, false, kBodyLimit, true},
       {"GET", "/readyz", open, Rate::none, "Internal server error", readyz},
-      {"GET", "/metrics", open, Rate::none, "Internal server error", metrics},
+      {"GET", "/metrics", open, Rate::none, "Internal server error", metrics, false, kBodyLimit, true},
       {"GET", "/openapi.json", open, Rate::none, "Internal server error", openapi},
   };
   return table;

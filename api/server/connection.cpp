@@ -305,8 +305,9 @@ void Connection::dispatch(Incoming incoming, std::shared_ptr<Mailbox> box) {
       if (box->wake) box->wake();
     });
   };
-  hub_.pool.post([&dispatcher = hub_.dispatcher, weak = weak_hub_, box, complete = std::move(complete),
-                  incoming = std::move(incoming)]() mutable {
+  Pool& pool = hub_.dispatcher.at_once(incoming.method, incoming.target) ? *hub_.at_once : hub_.pool;
+  pool.post([&dispatcher = hub_.dispatcher, weak = weak_hub_, box, complete = std::move(complete),
+             incoming = std::move(incoming)]() mutable {
     Reply reply = dispatcher.handle(std::move(incoming));
     if (auto* response = std::get_if<Response>(&reply)) {
       complete(std::move(*response));

@@ -50,6 +50,7 @@ struct Hub {
   Dispatcher& dispatcher;
   Proxy* const proxy;  // null: there are no agents' addresses
   Pool& pool;
+  Pool* at_once = nullptr;        // of one thread, for routes that wait for nothing
   std::unique_ptr<TlsFiles> tls;  // null: none
   std::unordered_set<Connection*> connections;
   std::atomic<std::size_t> count{0};                        // of connections, for metrics

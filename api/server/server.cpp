@@ -113,7 +113,9 @@ struct Server::Impl {
       : hub(std::make_shared<Hub>(settings, std::move(proxies), dispatcher, proxy, pool)),
         api(hub->io, Listener::api),
         gateway(hub->io, Listener::gateway),
-        work(hub->io.get_executor()) {}
+        work(hub->io.get_executor()) {
+    hub->at_once = &at_once;
+  }
 
   std::shared_ptr<Hub> hub;
   Door api, gateway;
@@ -123,6 +125,7 @@ struct Server::Impl {
   std::condition_variable emptied;
   bool empty = false;
   bool stopped = false;
+  Pool at_once{1};
 
   Result<void> open() {
     const Settings& settings = hub->settings;

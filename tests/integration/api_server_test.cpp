@@ -1,6 +1,7 @@
 // The server on real sockets: connections, limits, deadlines, event streams, stopping.
 #include <gmock/gmock.h>
 
+#include <atomic>
 #include <thread>
 
 #include "api/error.hpp"
@@ -52,6 +53,11 @@ api::Reply stream(const api::Request&, api::Deps&) {
   };
   return stream;
 }
+std::atomic<bool> g_blocked{false};
+api::Reply blocked(const api::Request& request, api::Deps& deps) {
+  g_blocked.wait(true);
+  return echo(request, deps);
+}
 api::Reply broken(const api::Request&, api::Deps&) { throw std::runtime_error("on purpose"); }
 
 class ApiServer : public ApiTest {
@@ -77,6 +83,7 @@ class ApiServer : public ApiTest {
               {"GET", "/large", open, api::RateClass::none, "", large},
               {"GET", "/later", open, api::RateClass::none, "", later},
               {"GET", "/stream", open, api::RateClass::none, "", stream},
+              {"GET", "/blocked", open, api::RateClass::none, "", blocked},
               {"GET", "/broken", open, api::RateClass::none, "It broke", broken}};
     for (const auto& route : api::routes()) table_.push_back(route);
     build();
@@ -296,6 +303,25 @@ TEST_F(ApiServer, HoldsNoThreadForARequestThatWaits) {
   other.say(get("/echo"));
   EXPECT_THAT(other.answer(), StartsWith("HTTP/1.1 200 "));
   completion();
+}
+
+TEST_F(ApiServer, AnswersScrapesAndProbesWhileEveryHandlerThreadIsBusy) {
+  serve();
+  g_blocked = true;
+  std::vector<std::unique_ptr<RawClient>> busy;
+  for (int i = 0; i < 20; ++i) {  // more than there are handler threads
+    busy.push_back(std::make_unique<RawClient>(address()));
+    busy.back()->say(get("/blocked"));
+  }
+  for (const char* target : {"/metrics", "/healthz"}) {
+    RawClient machine{address()};
+    machine.say(get(target));
+    EXPECT_THAT(machine.answer(), StartsWith("HTTP/1.1 200 ")) << target;
+  }
+  EXPECT_TRUE(g_blocked) << "the others still wait";
+  g_blocked = false;
+  g_blocked.notify_all();
+  for (const auto& client : busy) EXPECT_THAT(client->answer(), StartsWith("HTTP/1.1 200 "));
 }
 
 TEST_F(ApiServer, WritesTheAnswerThatCameFirstAndDropsOthers) {

@@ -88,7 +88,7 @@ std::string objection(const std::string& expression, const std::set<std::string>
     if (name.find(':') != std::string::npos) {
       if (!rules.contains(name)) return name + " is not recorded";
       // Recorded by the labels that its name begins with.
-      for (const char* label : {"route", "verb", "code"}) labels.insert(label);
+      for (const char* label : {"method", "route", "verb", "code"}) labels.insert(label);
     } else {
       const Metric* metric = find(name);
       if (metric == nullptr) return name + " is not exported";
