@@ -8,6 +8,7 @@ import pathlib
 import re
 import shutil
 import subprocess
+import tarfile
 import tempfile
 
 import kubernetes_validate
@@ -211,6 +212,22 @@ def test_probes_speak_tls_when_creel_does():
         assert ("CREEL_TLS_CERT" in env_of(creel)) == bool(scheme)
 
 
+def test_rules_alerts_and_boards_are_those_of_the_repository():
+    monitoring = CHART.parent.parent / "monitoring"
+    every = objects(rendered("monitoring", "--set", "metrics.prometheusRule.enabled=true", "--set", "metrics.dashboards.enabled=true"))
+    rules = [o for o in every if o["kind"] == "PrometheusRule"]
+    files = [yaml.safe_load((monitoring / kind / "creel.yaml").read_text())["groups"] for kind in ("rules", "alerts")]
+    assert [o["spec"]["groups"] for o in rules] == [files[0] + files[1]]
+    boards = {name: text for o in every if o["kind"] == "ConfigMap" and "grafana_dashboard" in o["metadata"]["labels"]
+              for name, text in o["data"].items()}
+    assert boards == {path.name: path.read_text() for path in (monitoring / "dashboards").glob("*.json")} and boards
+    for board in every:
+        if board["kind"] == "ConfigMap":
+            assert len(json.dumps(board)) < 1_000_000, "what Kubernetes takes"
+            kubernetes_validate.validate(board, KUBERNETES[1], strict=True)
+    assert not [o for o in objects(rendered("external")) if o["kind"] == "PrometheusRule" or "-fleet" in o["metadata"]["name"]]
+
+
 def test_numbers_and_switches_arrive_as_they_were_written():
     data = the("ConfigMap", "settings")["data"]
     assert data["CREEL_RATE_LIMIT_API"] == "1000000" and data["CREEL_SIGNUP"] == "true"
@@ -241,7 +258,11 @@ def test_the_notes_say_what_is_still_to_be_done():
 def test_packages():
     done = helm("package", str(CHART), "--destination", os.environ.get("TMPDIR", "/tmp"))
     assert done.returncode == 0, done.stderr
-    pathlib.Path(done.stdout.rsplit(" ", 1)[1].strip()).unlink()
+    package = pathlib.Path(done.stdout.rsplit(" ", 1)[1].strip())
+    with tarfile.open(package) as files:
+        assert files.getmember("creel/monitoring/alerts.yaml").isfile(), "the file, not a link to it"
+        assert files.getmember("creel/monitoring/dashboards/creel-fleet.json").isfile()
+    package.unlink()
 
 
 def test_the_readme_tells_of_every_value():
