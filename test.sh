@@ -79,6 +79,8 @@ if [[ -n $all ]]; then
   tests/sim/mutations.py build/dev
   step "a bare machine"
   tests/bare/run.sh
+  step "the image, compose.yaml and the chart's pods"
+  tests/image/run.sh
 fi
 
 # Last, so that its closing lines are the run's.
