@@ -113,6 +113,15 @@ def test_profiles_add_prometheus_and_caddy():
         assert eventually(scraped)
         rules = requests.get("http://127.0.0.1:9090/api/v1/rules", timeout=10).json()["data"]["groups"]
         assert {group["name"] for group in rules} == {"creel.rules", "creel.alerts"}
-        for name, port in ((domain, "healthz"), (gateway, "healthz")):
-            assert eventually(lambda: sh("curl", "--silent", "--insecure", "--fail-with-body", "--noproxy", "*", "--resolve",
-                                         f"{name}:443:127.0.0.1", f"https://{name}/{port}", check=False).returncode in (0, 22))
+
+        def over_tls(name, path, key=""):
+            return sh("curl", "--silent", "--insecure", "--noproxy", "*", "--resolve", f"{name}:443:127.0.0.1", "--header",
+                      f"Authorization: Bearer {key}", "--output", "/dev/null", "--write-out", "%{http_code}",
+                      f"https://{name}{path}", check=False).stdout
+
+        key = api_key(site.creel())
+        agent = Agent(site.url, key)
+        assert eventually(lambda: over_tls(domain, "/readyz") == "200")
+        assert eventually(lambda: over_tls(gateway, f"/agent/{agent.id}/readyz", key) == "200")
+        assert eventually(lambda: over_tls(f"{agent.id}.agents.localhost", "/readyz", key) == "200")
+        assert over_tls("0123456789abcdef.agents.localhost", "/readyz", key) == "000", "no certificate for who is not there"
