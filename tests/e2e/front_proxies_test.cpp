@@ -1,34 +1,20 @@
 // Agents' names behind the reverse proxies that people have: Debian's real Caddy, which makes a certificate for a name
 // when Creel says that it is an agent's; and Traefik's HTTP provider, held to what Traefik documents.
-#include <arpa/inet.h>
 #include <gtest/gtest.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
 
 #include <set>
 
 #include "tests/support/caddy.hpp"
 #include "tests/support/creel_process.hpp"
+#include "tests/support/support.hpp"
 
 namespace creel::test {
 namespace {
 
 using nlohmann::json;
 
-std::string free_port() {
-  const int probe = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t size = sizeof address;
-  EXPECT_EQ(0, bind(probe, reinterpret_cast<sockaddr*>(&address), size));
-  getsockname(probe, reinterpret_cast<sockaddr*>(&address), &size);
-  close(probe);
-  return std::to_string(ntohs(address.sin_port));
-}
-
 TEST(FrontProxies, CaddyMakesCertificatesForAgentsAndForNobodyElse) {
-  const std::string port = free_port();
+  const std::string port = std::to_string(free_port());
   CreelProcess creel{{{"CREEL_TRUSTED_PROXIES", "127.0.0.1"}}};
   creel.start();
   const std::string key = creel.user("owner@example.com", "starter");

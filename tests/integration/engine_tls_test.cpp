@@ -1,7 +1,4 @@
 // A remote engine: a real dockerd that listens on tcp and wants certificates on both sides.
-#include <netinet/in.h>
-#include <sys/socket.h>
-
 #include <filesystem>
 #include <future>
 #include <stop_token>
@@ -11,24 +8,13 @@
 
 #include "tests/integration/docker_fixture.hpp"
 #include "tests/support/certificates.hpp"
+#include "tests/support/support.hpp"
 
 namespace creel::docker {
 namespace {
 
 using test::eventually;
 namespace fs = std::filesystem;
-
-int free_port() {
-  const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t size = sizeof address;
-  EXPECT_EQ(::bind(fd, reinterpret_cast<const sockaddr*>(&address), size), 0);
-  EXPECT_EQ(::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size), 0);
-  ::close(fd);
-  return ntohs(address.sin_port);
-}
 
 class EngineTls : public test::DockerTest {
  protected:
@@ -39,7 +25,7 @@ class EngineTls : public test::DockerTest {
     fs::copy(files->dir + "/client.pem", files->dir + "/cert.pem");
     fs::copy(files->dir + "/client.key", files->dir + "/key.pem");
     folder = test::required_env("CREEL_TEST_WORK") + "/tls-" + random_hex(4);
-    host = "127.0.0.1:" + std::to_string(free_port());
+    host = "127.0.0.1:" + std::to_string(test::free_port());
     script("start " + folder + " -- --host tcp://" + host + " --tlsverify --tlscacert " + files->dir +
            "/ca.pem --tlscert " + files->dir + "/server.pem --tlskey " + files->dir + "/server.key");
   }

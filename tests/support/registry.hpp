@@ -2,9 +2,7 @@
 #pragma once
 
 #include <gtest/gtest.h>
-#include <netinet/in.h>
 #include <signal.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -16,6 +14,7 @@
 #include <tuple>
 
 #include "tests/support/creel_process.hpp"
+#include "tests/support/support.hpp"
 
 namespace creel::test {
 
@@ -37,15 +36,7 @@ class LocalRegistry {
 
   // Fails the test when it does not answer.
   void start(http::Client& client) {
-    const int probe = socket(AF_INET, SOCK_STREAM, 0);
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    socklen_t size = sizeof address;
-    ASSERT_EQ(0, bind(probe, reinterpret_cast<sockaddr*>(&address), size));
-    getsockname(probe, reinterpret_cast<sockaddr*>(&address), &size);
-    close(probe);
-    host_ = "127.0.0.1:" + std::to_string(ntohs(address.sin_port));
+    host_ = "127.0.0.1:" + std::to_string(free_port());
     char name[] = "/tmp/creel-registry-XXXXXX";
     ASSERT_NE(mkdtemp(name), nullptr);
     dir_ = name;

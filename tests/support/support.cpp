@@ -1,8 +1,14 @@
 #include "tests/support/support.hpp"
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <random>
 #include <sstream>
 #include <stdexcept>
 
@@ -29,6 +35,23 @@ std::string required_env(const char* name) {
     throw std::runtime_error(std::string{name} +
                              " is not set: run these tests through ./test.sh, which starts what they need");
   return value;
+}
+
+std::uint16_t free_port() {
+  constexpr int kFirst = 15'000, kCount = 15'000;
+  static int next = static_cast<int>(std::random_device{}() % kCount);
+  for (int tries = 0; tries < kCount; ++tries) {
+    const auto port = static_cast<std::uint16_t>(kFirst + next++ % kCount);
+    const int probe = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    address.sin_port = htons(port);
+    const bool free = bind(probe, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
+    close(probe);
+    if (free) return port;
+  }
+  throw std::runtime_error("no port of 127.0.0.1 is free");
 }
 
 }  // namespace creel::test

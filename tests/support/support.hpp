@@ -1,6 +1,7 @@
 // What several kinds of test share. Tests only.
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 namespace creel::test {
@@ -11,5 +12,9 @@ std::string golden(const std::string& name, const std::string& actual);
 
 // The variable, or a failed test that says what is missing and how to get it: tests never skip silently.
 std::string required_env(const char* name);
+
+// A port of 127.0.0.1 at which nobody listens, for a server that is about to be started. It lies below those that the
+// kernel gives to connections, so that none takes it in between; and each test process begins somewhere else.
+std::uint16_t free_port();
 
 }  // namespace creel::test
