@@ -181,6 +181,20 @@ void read_user(const Fields& fields, Template& tmpl) {
   }
 }
 
+// What an owner chooses, the agent's name say, has no place in them: a reverse proxy takes them for rules.
+void read_labels(const Fields& fields, Template& tmpl) {
+  for (const auto& [name, value] : fields.text_map("labels")) {
+    if (name.starts_with("dev.creel."))
+      fields.refuse("labels", "\"" + name + "\": labels that begin with dev.creel. are Creel's own");
+    for (auto at = value.find("${"); at != std::string::npos; at = value.find("${", at + 2)) {
+      const bool literal = at > 0 && value[at - 1] == '$';
+      if (!literal && !value.substr(at).starts_with("${agent_id}"))
+        fields.refuse("labels", "\"" + name + "\": only ${agent_id} may stand in a label; $${ is a literal ${");
+    }
+    tmpl.labels.emplace(name, value);
+  }
+}
+
 void read_process(const Fields& fields, Template& tmpl) {
   const YamlFile& file = fields.file();
   tmpl.entrypoint = fields.texts("entrypoint");
@@ -194,6 +208,7 @@ void read_process(const Fields& fields, Template& tmpl) {
   for (const char* key : {"entrypoint", "command", "env"}) {
     if (const auto node = fields.find(key)) check_placeholders(file, *node, key, Secrets::refused);
   }
+  read_labels(fields, tmpl);
   read_user(fields, tmpl);
   tmpl.working_dir = fields.text("working_dir");
   if (!tmpl.working_dir.empty() && !clean_absolute(tmpl.working_dir))
@@ -371,7 +386,7 @@ Template read_template(const fs::path& folder, const EgressPresets& presets) {
       {"description", "version",    "image",       "image_allowlist", "gateway", "entrypoint",     "command",
        "env",         "user",       "working_dir", "state_dir",       "tmpfs",   "read_only_root", "init",
        "port",        "stop_grace", "limits",      "readiness",       "models",  "default_model",  "provider_models",
-       "config",      "files",      "memory",      "egress"}};
+       "config",      "files",      "memory",      "egress",          "labels"}};
   tmpl.description = fields.text("description");
   tmpl.image = fields.required_text("image");
   const auto image = parse_fixed_image(tmpl.image);

@@ -30,14 +30,15 @@ struct Resources {
 // Everything the runtime must know to make a workload, rendered from template and row. It holds no secret: it is
 // hashed, compared and shown. A change of any field is a change of the spec hash, and so a re-creation.
 struct WorkloadSpec {
-  std::string image;                         // reference, e.g. "ghcr.io/openclaw/openclaw:2026.3.13"
-  std::vector<std::string> entrypoint;       // empty: the image's
-  std::vector<std::string> command;          // empty: the image's
-  std::map<std::string, std::string> env;    // never a secret
-  std::string user;                          // "1000:1000"
-  std::string working_dir;                   // "": the image's
-  std::string state_dir;                     // where the agent's volume is mounted
-  std::map<std::string, std::string> tmpfs;  // path -> mount options
+  std::string image;                          // reference, e.g. "ghcr.io/openclaw/openclaw:2026.3.13"
+  std::vector<std::string> entrypoint;        // empty: the image's
+  std::vector<std::string> command;           // empty: the image's
+  std::map<std::string, std::string> env;     // never a secret
+  std::map<std::string, std::string> labels;  // for others, reverse proxies say; beside Creel's own
+  std::string user;                           // "1000:1000"
+  std::string working_dir;                    // "": the image's
+  std::string state_dir;                      // where the agent's volume is mounted
+  std::map<std::string, std::string> tmpfs;   // path -> mount options
   bool read_only_root = true;
   bool init = true;
   std::uint16_t port = 0;  // the agent's gateway port inside the container

@@ -44,13 +44,16 @@ void to_json(json& j, const WorkloadSpec& v) {
            {"stopGraceSeconds", v.stop_grace_seconds},
            {"nofile", v.nofile},
            {"resources", v.resources}};
-  if (v.egress) j["egress"] = *v.egress;  // only then: the hash of every other spec stays what it was
+  // Only then: the hash of every other spec stays what it was.
+  if (v.egress) j["egress"] = *v.egress;
+  if (!v.labels.empty()) j["labels"] = v.labels;
 }
 void from_json(const json& j, WorkloadSpec& v) {
   read(j, "image", v.image);
   read(j, "entrypoint", v.entrypoint);
   read(j, "command", v.command);
   read(j, "env", v.env);
+  read(j, "labels", v.labels);
   read(j, "user", v.user);
   read(j, "workingDir", v.working_dir);
   read(j, "stateDir", v.state_dir);

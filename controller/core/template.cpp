@@ -275,6 +275,10 @@ Result<Rendered> render(const Template& tmpl, const RenderInput& input, const Eg
     CREEL_TRY(auto filled, expand(value, open));
     spec.env.emplace(name, std::move(filled.text));
   }
+  for (const auto& [name, value] : tmpl.labels) {
+    CREEL_TRY(auto filled, expand(value, open));
+    spec.labels.emplace(name, std::move(filled.text));
+  }
   spec.user = tmpl.user;
   spec.working_dir = tmpl.working_dir;
   spec.state_dir = tmpl.state_dir;

@@ -44,6 +44,7 @@ struct Template {
   std::vector<std::string> entrypoint;
   std::vector<std::string> command;
   std::map<std::string, std::string> env;
+  std::map<std::string, std::string> labels;  // of the container; of placeholders ${agent_id} alone
   std::string user = "1000:1000";
   int uid = 1000;
   int gid = 1000;

@@ -2,6 +2,8 @@
 // when Creel says that it is an agent's; and Traefik's HTTP provider, held to what Traefik documents.
 #include <gtest/gtest.h>
 
+#include <filesystem>
+#include <fstream>
 #include <set>
 
 #include "tests/support/caddy.hpp"
@@ -60,6 +62,26 @@ TEST(FrontProxies, CaddyMakesCertificatesForAgentsAndForNobodyElse) {
                       {{"X-Forwarded-For", "203.0.113.7"}})
                 .status,
             403);
+}
+
+// For proxies that go by the labels of containers.
+TEST(FrontProxies, LabelsOfATemplateStandOnTheContainersOfItsAgents) {
+  const std::filesystem::path folder = required_env("CREEL_TEST_WORK") + "/labelled-templates/labelled";
+  std::filesystem::create_directories(folder);
+  std::filesystem::copy_file(std::string{CREEL_SOURCE_DIR} + "/templates/reference/template.yaml",
+                             folder / "template.yaml", std::filesystem::copy_options::overwrite_existing);
+  std::ofstream{folder / "template.yaml", std::ios::app}
+      << "labels:\n  traefik.enable: \"true\"\n  caddy: ${agent_id}.example.com\n";
+  CreelProcess creel{{{"CREEL_TEMPLATES", folder.parent_path().string()}}};
+  creel.start();
+  const std::string key = creel.user("owner@example.com", "starter");
+  const Answer made = creel.call("POST", "/api/agents/provision", key, {{"name", "demo"}, {"template", "labelled"}});
+  ASSERT_EQ(made.status, 201) << made.text << creel.log();
+  const std::string id = made.json["agent"]["id"];
+  const json labels = creel.engine().container(id)["Config"]["Labels"];
+  EXPECT_EQ(labels["traefik.enable"], "true");
+  EXPECT_EQ(labels["caddy"], id + ".example.com");
+  EXPECT_EQ(labels["dev.creel.agent"], id);
 }
 
 // Traefik's documentation of its dynamic configuration (v2 and v3), of what Creel's answer has in it: objects, the

@@ -36,6 +36,7 @@ op::CreateWorkload operation() {
   operation.spec.image = "example/agent:1";
   operation.spec.command = {"run", "--port", "18789"};
   operation.spec.env = {{"A", "1"}, {"B", "two words"}};
+  operation.spec.labels = {{"traefik.enable", "true"}, {"dev.creel.agent", "another"}};
   operation.spec.user = "1000:1000";
   operation.spec.state_dir = "/state";
   operation.spec.tmpfs = {{"/tmp", "rw,size=16m"}};
@@ -228,7 +229,8 @@ TEST(Codec, AsksForAHardenedContainerAndPutsNoSecretIntoIt) {
   EXPECT_EQ(body["Env"], json::array({"A=1", "B=two words"}));
   EXPECT_EQ(body["Cmd"], json::array({"run", "--port", "18789"}));
   EXPECT_FALSE(body.contains("Entrypoint")) << "empty: the image's";
-  EXPECT_EQ(body["Labels"]["dev.creel.agent"], "0123456789abcdef");
+  EXPECT_EQ(body["Labels"]["traefik.enable"], "true");
+  EXPECT_EQ(body["Labels"]["dev.creel.agent"], "0123456789abcdef") << "and no template says otherwise";
   EXPECT_EQ(body["Labels"]["dev.creel.controller"], "home");
   EXPECT_EQ(body["Labels"]["dev.creel.generation"], "3");
   EXPECT_EQ(body["Labels"]["dev.creel.spec-hash"], "00112233445566aa");

@@ -64,7 +64,7 @@ WorkloadSpec some_spec() {
 TEST(SpecHash, ChangesWithEveryFieldAndWithNothingElse) {
   const WorkloadSpec base = some_spec();
   EXPECT_EQ(spec_hash(base), spec_hash(some_spec()));
-  std::vector<WorkloadSpec> changed(10, base);
+  std::vector<WorkloadSpec> changed(11, base);
   changed[0].image = "agent:2";
   changed[1].command.pop_back();
   changed[2].env["A"] = "2";
@@ -75,6 +75,7 @@ TEST(SpecHash, ChangesWithEveryFieldAndWithNothingElse) {
   changed[7].init = false;
   changed[8].user = "0:0";
   changed[9].state_dir = "/elsewhere";
+  changed[10].labels["a"] = "b";
   for (std::size_t i = 0; i < changed.size(); ++i) EXPECT_NE(spec_hash(base), spec_hash(changed[i])) << i;
 }
 

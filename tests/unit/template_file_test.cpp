@@ -167,6 +167,9 @@ TEST_F(TemplateFile, RefusesWhatIsWrong) {
       {"description: An example", "default_model: gpt-5"},
       {"description: An example", "description: &a [*a]"},
       {"description: An example", "\tx"},
+      {"user: 1000:1000", "labels: {dev.creel.agent: x}"},
+      {"user: 1000:1000", "labels: {rule: \"Host(`${agent_name}`)\"}"},
+      {"user: 1000:1000", "labels: [traefik.enable]"},
   };
   for (const auto& [from, to] : wrong) {
     const std::string said = refusal(from, to);

@@ -15,6 +15,7 @@ Template example() {
   tmpl.image = "example/agent:1";
   tmpl.command = {"run", "--id", "${agent_id}"};
   tmpl.env = {{"MODEL", "${model}"}};
+  tmpl.labels = {{"rule", "Host(`${agent_id}.example.com`) && Path(`$${x`)"}};
   tmpl.state_dir = "/state";
   tmpl.port = 18789;
   tmpl.uid = 1001;
@@ -65,6 +66,7 @@ TEST(Template, RendersWorkloadAndFiles) {
   EXPECT_EQ(rendered->spec.image, "example/agent:1");
   EXPECT_EQ(rendered->spec.command, (std::vector<std::string>{"run", "--id", "0123456789abcdef"}));
   EXPECT_EQ(rendered->spec.env.at("MODEL"), "anthropic/claude-opus-4-6");
+  EXPECT_EQ(rendered->spec.labels.at("rule"), "Host(`0123456789abcdef.example.com`) && Path(`${x`)");
   EXPECT_EQ(rendered->spec.port, 18789);
   ASSERT_EQ(rendered->files.size(), 2u);
   EXPECT_EQ(rendered->files[0].path, "agent.json");

@@ -79,6 +79,7 @@ json create_container_body(const op::CreateWorkload& operation, const CreateCont
   }
 
   Labels labels = volume_labels;
+  labels.insert(spec.labels.begin(), spec.labels.end());  // Creel's own stay what they are
   labels[kLabelPort] = std::to_string(spec.port);
   labels[kLabelIsolation] = isolation_fingerprint(host, spec.user, context.limits_swap, context.limits_pids);
 
