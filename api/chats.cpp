@@ -41,8 +41,12 @@ void Chats::pass() {
     held.assign(under_way_->messages.begin(), under_way_->messages.end());
   }
   const auto passed = [&]() -> Result<std::int64_t> {
+    if (!held.empty()) {
+      CREEL_TRY(auto tx, db_.begin());
+      CREEL_CHECK(store::hold_messages(tx, held, hold_));
+      CREEL_CHECK(tx.commit());
+    }
     CREEL_TRY(auto tx, db_.begin());
-    if (!held.empty()) CREEL_CHECK(store::hold_messages(tx, held, hold_));
     CREEL_TRY(const auto lost, store::fail_lost_messages(tx, kLost));
     CREEL_CHECK(tx.commit());
     return lost;

@@ -67,11 +67,7 @@ Result<void> hold_messages(Tx& tx, const std::vector<std::int64_t>& ids, millise
 }
 
 Result<bool> answer_message(Tx& tx, std::int64_t id, const std::string& reply, TimePoint at) {
-  // The session first, as who adds a message does.
-  CREEL_CHECK(run(tx,
-                  "SELECT 1 FROM chat_sessions WHERE id = (SELECT session_id FROM messages WHERE id = $1) "
-                  "FOR NO KEY UPDATE",
-                  {id}));
+  CREEL_CHECK(lock_session_of(tx, id));
   // The row stays locked until commit, so that one reply is stored by one caller.
   CREEL_TRY(const auto asked,
             tx.exec("UPDATE messages SET pending_until = NULL, error = NULL WHERE id = $1 RETURNING *", {id}));
@@ -102,10 +98,18 @@ Result<bool> answer_message(Tx& tx, std::int64_t id, const std::string& reply, T
 }
 
 Result<std::int64_t> fail_lost_messages(Tx& tx, const std::string& error) {
-  CREEL_CHECK(link_lost_replies(tx, "m.pending_until < clock_timestamp()", {}));
+  // A session in which something is being stored at this moment has its turn with the next pass.
+  CREEL_TRY(const auto locked, tx.exec("SELECT id FROM chat_sessions WHERE id IN (SELECT session_id FROM messages "
+                                       "WHERE pending_until < clock_timestamp()) ORDER BY id "
+                                       "FOR NO KEY UPDATE SKIP LOCKED"));
+  std::string sessions = "{";  // "sess_" and hex digits
+  for (int i = 0; i < locked.size(); ++i) sessions += (i > 0 ? "," : "") + locked[i].text("id");
+  sessions += "}";
+  CREEL_CHECK(
+      link_lost_replies(tx, "m.pending_until < clock_timestamp() AND m.session_id = ANY($1::text[])", {sessions}));
   CREEL_TRY(const auto rows, tx.exec("UPDATE messages SET pending_until = NULL, error = $1 "
-                                     "WHERE pending_until < clock_timestamp()",
-                                     {error}));
+                                     "WHERE pending_until < clock_timestamp() AND session_id = ANY($2::text[])",
+                                     {error, sessions}));
   return rows.affected();
 }
 

@@ -22,6 +22,7 @@ Result<void> hold_messages(Tx& tx, const std::vector<std::int64_t>& ids, millise
 // the agent's transcript has shown already is taken for this one. False: there is no such message any more.
 Result<bool> answer_message(Tx& tx, std::int64_t id, const std::string& reply, TimePoint at);
 // Fails what is pending beyond its time, with that error, unless the agent's transcript shows a reply; how many failed.
+// First in its transaction: see lock_session_of().
 Result<std::int64_t> fail_lost_messages(Tx& tx, const std::string& error);
 // Messages of the session that failed on their way, though the agent's transcript (transcripts.hpp) shows a reply: the
 // last thing the agent said before the user spoke again. A turn that its model failed stays failed.

@@ -61,8 +61,7 @@ Result<std::optional<ChatSession>> find_session(Tx& tx, const AgentId& agent, co
 }
 
 Result<std::optional<std::int64_t>> add_message(Tx& tx, const Message& message) {
-  // The session first, then messages, whose totals are locked with them: in one order, so that nobody waits for each
-  // other.
+  // The session first: see lock_session_of().
   CREEL_TRY([[maybe_unused]] const auto touched,
             tx.exec("UPDATE chat_sessions SET last_activity_at = greatest(last_activity_at, $2) WHERE id = $1",
                     {message.session_id, message.at}));
@@ -77,7 +76,16 @@ Result<std::optional<std::int64_t>> add_message(Tx& tx, const Message& message) 
   return rows[0].integer("id");
 }
 
+Result<void> lock_session_of(Tx& tx, std::int64_t message) {
+  CREEL_TRY([[maybe_unused]] const auto rows,
+            tx.exec("SELECT 1 FROM chat_sessions WHERE id = (SELECT session_id FROM messages WHERE id = $1) "
+                    "FOR NO KEY UPDATE",
+                    {message}));
+  return {};
+}
+
 Result<void> fail_message(Tx& tx, std::int64_t id, const std::string& error) {
+  CREEL_CHECK(lock_session_of(tx, id));
   CREEL_TRY([[maybe_unused]] const auto rows,
             tx.exec("UPDATE messages SET error = $2, pending_until = NULL WHERE id = $1", {id, repair_text(error)}));
   return {};

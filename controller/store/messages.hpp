@@ -47,6 +47,9 @@ Result<ChatSession> ensure_session(Tx& tx, const AgentId& agent, const std::stri
 Result<std::optional<ChatSession>> find_session(Tx& tx, const AgentId& agent, const std::string& id);
 // Also moves the session's last activity. Its id; nullopt: this external_id is stored already.
 Result<std::optional<std::int64_t>> add_message(Tx& tx, const Message& message);
+// A transaction locks a session, then messages of it, then the totals of its agent, which go with each write of a
+// message: in this order none waits for another that waits for it.
+Result<void> lock_session_of(Tx& tx, std::int64_t message);
 // Why the agent did not answer it.
 Result<void> fail_message(Tx& tx, std::int64_t id, const std::string& error);
 // Newest first.

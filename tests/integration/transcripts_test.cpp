@@ -97,6 +97,25 @@ TEST_F(TranscriptsTest, AMessageAndAReplyThatAreStoredAtOnceDoNotWaitForEachOthe
   EXPECT_EQ(messages().size(), 3u);
 }
 
+TEST_F(TranscriptsTest, MessagesLeftBehindAreFailedAroundAReplyThatIsBeingStored) {
+  const auto busy = stored(false, "busy", kNoon);
+  run("UPDATE messages SET pending_until = clock_timestamp() - interval '1 s' WHERE id = $1", {busy});
+  auto answers = begin();
+  ASSERT_TRUE(store::answer_message(answers, busy, "reply", kNoon + seconds{2}));
+  auto fails = std::async(std::launch::async, [&]() -> Result<std::int64_t> {
+    auto tx = begin();
+    CREEL_TRY(const auto lost, store::fail_lost_messages(tx, "left behind"));
+    CREEL_CHECK(tx.commit());
+    return lost;
+  });
+  const auto failed = fails.get();  // does not wait for the reply, whose transaction is open
+  ASSERT_TRUE(failed) << failed.error().message;
+  EXPECT_EQ(*failed, 0);
+  ASSERT_TRUE(answers.commit());
+  auto tx = begin();
+  EXPECT_EQ(store::fail_lost_messages(tx, "left behind").value(), 0) << "it was answered";
+}
+
 TEST_F(TranscriptsTest, AReplyThatNobodyWaitedForEndsTheFailureOfItsMessage) {
   const auto asked = stored(false, "count to two", kNoon);
   run("UPDATE messages SET error = 'the connection broke' WHERE id = $1", {asked});
