@@ -64,7 +64,7 @@ Response error_answer(const Request& request, const Error& error, const char* fa
     case ErrorKind::internal:
       break;
   }
-  spdlog::error("{} {} [{}]: {}", request.method, request.place, request.request_id, error.message);
+  spdlog::error("{} {}: {}", request.method, request.place, error.message);
   return error_answer(request, 500, "INTERNAL", failure);
 }
 

@@ -3,10 +3,12 @@
 #include <spdlog/formatter.h>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
+#include <unistd.h>
 
 #include <nlohmann/json.hpp>
 
 #include "controller/core/clock.hpp"
+#include "controller/core/log_context.hpp"
 
 namespace creel {
 namespace {
@@ -24,9 +26,10 @@ std::string level_of(const spdlog::details::log_msg& message) {
 class JsonFormatter : public spdlog::formatter {
  public:
   void format(const spdlog::details::log_msg& message, spdlog::memory_buf_t& into) override {
-    const nlohmann::json line{{"time", to_rfc3339(time_of(message))},
-                              {"level", level_of(message)},
-                              {"message", std::string{message.payload.data(), message.payload.size()}}};
+    nlohmann::json line{{"time", to_rfc3339(time_of(message))},
+                        {"level", level_of(message)},
+                        {"message", std::string{message.payload.data(), message.payload.size()}}};
+    for (const auto& [name, value] : LogContext::current()) line[name] = value;
     const std::string text = line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
     into.append(text.data(), text.data() + text.size());
   }
@@ -39,6 +42,7 @@ class TextFormatter : public spdlog::formatter {
   void format(const spdlog::details::log_msg& message, spdlog::memory_buf_t& into) override {
     std::string text = to_rfc3339(time_of(message)) + " " + level_of(message) + " ";
     for (const char c : message.payload) text += static_cast<unsigned char>(c) < 0x20 ? ' ' : c;
+    for (const auto& [name, value] : LogContext::current()) text += std::string{" "} + name + "=" + value;
     text += '\n';
     into.append(text.data(), text.data() + text.size());
   }
@@ -49,7 +53,8 @@ class TextFormatter : public spdlog::formatter {
 
 void set_up_logging(LogFormat format, LogLevel level) {
   auto logger = std::make_shared<spdlog::logger>("creel", std::make_shared<spdlog::sinks::stderr_sink_mt>());
-  if (format == LogFormat::json)
+  const bool for_people = format == LogFormat::text || (format == LogFormat::automatic && isatty(STDERR_FILENO) == 1);
+  if (!for_people)
     logger->set_formatter(std::make_unique<JsonFormatter>());
   else
     logger->set_formatter(std::make_unique<TextFormatter>());

@@ -1,5 +1,5 @@
-// Logging: one sink, standard error, one line a message: text for people, JSON for collectors. Set up once, first
-// thing.
+// Logging: one sink, standard error, one line a message: text for people, JSON for collectors; with what the thread is
+// at (core/log_context.hpp), as further members, or name=value at the end of the line. Set up once, first thing.
 #pragma once
 
 #include "controller/config/config.hpp"

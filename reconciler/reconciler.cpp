@@ -4,6 +4,7 @@
 
 #include <chrono>
 
+#include "controller/core/log_context.hpp"
 #include "reconciler/cause.hpp"
 #include "reconciler/config_feedback.hpp"
 #include "reconciler/exits.hpp"
@@ -148,8 +149,7 @@ PassOutcome Reconciler::finish(const AgentRecord& record, const History& history
   if (auto written = deps_.repository.record(record.desired.id, status, history, events, term); !written) {
     report.end = written.error().kind == ErrorKind::conflict ? PassEnd::abandoned : PassEnd::failed;
     report.exits = 0;  // the next pass learns them again
-    if (written.error().kind != ErrorKind::conflict)
-      spdlog::warn("agent {}: status not recorded: {}", record.desired.id.str(), written.error().message);
+    if (written.error().kind != ErrorKind::conflict) spdlog::warn("status not recorded: {}", written.error().message);
     return {kStoreRetry};
   }
   if (acted && (!next.actions.empty() || next.forget)) return {next.requeue_after.value_or(milliseconds{0})};
@@ -160,6 +160,7 @@ PassOutcome Reconciler::finish(const AgentRecord& record, const History& history
 PassOutcome Reconciler::reconcile(const AgentId& id, std::stop_token stop) {
   const auto term = deps_.term();
   if (!term) return {};
+  const LogContext of_agent{"agent", id.str()}, of_pass{"pass", std::to_string(++passes_)};
   const auto began = std::chrono::steady_clock::now();
   PassReport report;
   const PassOutcome outcome = pass(id, *term, report, std::move(stop));
@@ -172,7 +173,7 @@ PassOutcome Reconciler::pass(const AgentId& id, std::uint64_t term, PassReport& 
   auto loaded = deps_.repository.load(id);
   if (!loaded) {
     report.end = PassEnd::failed;
-    spdlog::warn("agent {}: row not read: {}", id.str(), loaded.error().message);
+    spdlog::warn("row not read: {}", loaded.error().message);
     return {kStoreRetry};
   }
   if (!*loaded) return {};
@@ -200,7 +201,7 @@ PassOutcome Reconciler::pass(const AgentId& id, std::uint64_t term, PassReport& 
     report.end = PassEnd::forgotten;
     if (auto gone = deps_.repository.forget(id, term); !gone) {
       report.end = PassEnd::failed;
-      spdlog::warn("agent {}: row not dropped: {}", id.str(), gone.error().message);
+      spdlog::warn("row not dropped: {}", gone.error().message);
       return {kStoreRetry};
     }
     return {};
@@ -242,7 +243,7 @@ PassOutcome Reconciler::pass(const AgentId& id, std::uint64_t term, PassReport& 
       deps_.observer->acted(action, static_cast<bool>(applied), since(began));
     if (!applied) {
       if (cancelled) return {};
-      spdlog::warn("agent {}: {} failed: {}", id.str(), operation_name(action.operation), applied.error().message);
+      spdlog::warn("{} failed: {}", operation_name(action.operation), applied.error().message);
       events.push_back(action_event(id, action, applied.error().message));
       const Update before = history.update;
       history = failed(std::move(history), action, applied.error(), deps_.clock());
@@ -251,7 +252,7 @@ PassOutcome Reconciler::pass(const AgentId& id, std::uint64_t term, PassReport& 
       break;
     }
     if (std::holds_alternative<op::CreateWorkload>(action.operation)) created = *applied;
-    spdlog::info("agent {}: {} ({})", id.str(), operation_name(action.operation), action.cause);
+    spdlog::info("{} ({})", operation_name(action.operation), action.cause);
     events.push_back(action_event(id, action, ""));
     const Update before = history.update;
     history = succeeded(desired, std::move(history), action, *applied, deps_.clock());

@@ -4,6 +4,7 @@
 // threads, but never twice at once for one agent (the work queue sees to that).
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -74,6 +75,7 @@ class Reconciler {
   PassOutcome pass(const AgentId& id, std::uint64_t term, PassReport& report, std::stop_token stop);
 
   ReconcilerDeps deps_;
+  std::atomic<std::uint64_t> passes_{0};  // of this process: the name of a pass in the log
 };
 
 }  // namespace creel

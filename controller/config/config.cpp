@@ -165,13 +165,18 @@ const Entry kEntries[] = {
     {"CREEL_MASTER_KEY_FILE", "<CREEL_STATE_DIR>/master.key",
      [](const Context& context) -> Result<std::string> { return context.config.state_dir + "/master.key"; },
      SET(master_key_file, parse_path(value)), "file that holds it, with those before it in further lines; made on first start"},
-    {"CREEL_LOG", FALLBACK("text"),
+    {"CREEL_LOG", FALLBACK("auto"),
      [](Config& config, const std::string& value) -> Result<void> {
-       if (value != "text" && value != "json") return wrong("\"" + value + "\" is neither text nor json");
-       config.log = value == "json" ? LogFormat::json : LogFormat::text;
-       return {};
+       constexpr std::pair<std::string_view, LogFormat> kFormats[] = {
+           {"auto", LogFormat::automatic}, {"text", LogFormat::text}, {"json", LogFormat::json}};
+       for (const auto& [word, format] : kFormats) {
+         if (value != word) continue;
+         config.log = format;
+         return {};
+       }
+       return wrong("\"" + value + "\" is none of auto, text, json");
      },
-     "log format: text or json"},
+     "log format: text, json, or auto: text on a terminal, json otherwise"},
     {"CREEL_LOG_LEVEL", FALLBACK("info"),
      [](Config& config, const std::string& value) -> Result<void> {
        constexpr std::pair<std::string_view, LogLevel> kLevels[] = {{"debug", LogLevel::debug},
@@ -311,7 +316,8 @@ const Entry kEntries[] = {
        config.http_max_memory = bytes;
        return {};
      },
-     "for large bodies that are being sent, and as much for large answers that are slowly read; beyond it: 503"},
+     "for large bodies that are being sent, and as much for large answers that are slowly read; beyond it, or beyond a "
+     "quarter of it from one address: 503"},
     {"CREEL_HTTP_HEADER_TIMEOUT", FALLBACK("10s"), SET(http_header_timeout, parse_seconds(value, seconds{1}, seconds{600})),
      "how long a client may take to send the whole head of a request"},
     {"CREEL_HTTP_BODY_TIMEOUT", FALLBACK("30s"), SET(http_body_timeout, parse_seconds(value, seconds{1}, seconds{3600})),

@@ -88,6 +88,29 @@ TEST_F(AgentLife, FromProvisionToDeleteWithAControllerKilledInBetween) {
       << "a second delete gets the same answer";
 }
 
+TEST_F(AgentLife, IsLoggedInOneObjectALineThatSaysWhatItBelongsTo) {
+  creel.stop();
+  creel.set("CREEL_LOG_LEVEL", "debug");
+  creel.start();
+  const std::string id = provision();
+  until_ready(id);
+  EXPECT_EQ(creel.call("GET", "/api/agents/" + id, key, nullptr, {{"X-Request-Id", "look-for-this"}}).status, 200);
+  creel.stop();
+  bool request = false, pass = false;
+  std::istringstream lines{creel.log()};
+  for (std::string line; std::getline(lines, line);) {
+    const json object = json::parse(line, nullptr, false);
+    ASSERT_TRUE(object.is_object()) << line;
+    EXPECT_TRUE(object.contains("time") && object.contains("level") && object.contains("message")) << line;
+    request |= object.value("request", "") == "look-for-this" &&
+               object["message"].get<std::string>().starts_with("GET /api/agents/" + id + " 200 ");
+    pass |= object.value("agent", "") == id && !object.value("pass", "").empty() &&
+            object["message"].get<std::string>().starts_with("create ");
+  }
+  EXPECT_TRUE(request) << creel.log();
+  EXPECT_TRUE(pass) << creel.log();
+}
+
 TEST_F(AgentLife, ForgetsWhatWasSaidAndKeepsTheRest) {
   const std::string id = provision();
   until_ready(id);

@@ -79,7 +79,8 @@ class Secrets : public testing::Test {
     script("templates/reference/build-image.sh");
     mux.authorization = "Basic " + SecretScan::base64("id:" + marked("MUX_TOKEN_SECRET"));
     creel = std::make_unique<CreelProcess>(
-        CreelProcess::Env{{"CREEL_LOG_LEVEL", "debug"},
+        CreelProcess::Env{{"CREEL_LOG", "text"},
+                          {"CREEL_LOG_LEVEL", "debug"},
                           {"CREEL_SIGNUP", "true"},
                           {"CREEL_TEMPLATES", confessing_templates(work + "/secrets-templates")},
                           {"MUX_TOKEN_ID", "id"},
