@@ -12,6 +12,7 @@
 #include "api/error.hpp"
 #include "api/routes.hpp"
 #include "api/target.hpp"
+#include "controller/core/log_context.hpp"
 #include "controller/secrets/redact.hpp"
 
 namespace creel::api {
@@ -102,6 +103,19 @@ bool Dispatcher::at_once(std::string_view method, std::string_view target) const
   return match.route != nullptr && match.route->at_once;
 }
 
+RateDecision Dispatcher::take_rate(const Route* route, std::string_view path, const std::string& address) {
+  // Addresses that lead nowhere count too: they are what a scanner asks for.
+  const RateClass rate = route != nullptr ? route->rate : path.starts_with("/api/") ? RateClass::api : RateClass::none;
+  return limiter_.take(rate, address, SteadyClock::now());
+}
+
+RateDecision Dispatcher::take_rate(const Incoming& head) {
+  const auto target = parse_target(head.target);
+  if (!target) return {};  // refused anyway
+  const Match match = router_.match(head.method, target->segments);
+  return take_rate(match.route, target->path, find_client(head.peer, head.headers, proxies_).address);
+}
+
 Response Dispatcher::refuse(int status, const std::string& code, const std::string& message) {
   Request nobody;
   nobody.request_id = request_id_of({});
@@ -121,6 +135,7 @@ Reply Dispatcher::handle(Incoming incoming) {
   request.headers = std::move(incoming.headers);
   request.body = std::move(incoming.body);
   request.request_id = request_id_of(request.header("X-Request-Id"));
+  const LogContext context{"request", request.request_id};
   const Client client = find_client(incoming.peer, request.headers, proxies_);
   request.remote_ip = client.address;
   request.secure = client.secure || incoming.secure;
@@ -138,11 +153,7 @@ Reply Dispatcher::handle(Incoming incoming) {
       exchange->pattern = match.pattern;
       request.params = std::move(match.params);
       if (match.pattern != nullptr) request.place = place_of(match.pattern, request.params);
-      // Addresses that lead nowhere count too: they are what a scanner asks for.
-      const RateClass rate = match.route != nullptr              ? match.route->rate
-                             : request.path.starts_with("/api/") ? RateClass::api
-                                                                 : RateClass::none;
-      exchange->rate = limiter_.take(rate, request.remote_ip, SteadyClock::now());
+      exchange->rate = incoming.rate ? *incoming.rate : take_rate(match.route, request.path, request.remote_ip);
       if (!exchange->rate.allowed) {
         const auto seconds = std::to_string(exchange->rate.retry_after.count());
         Response response = error_answer(request, 429, "RATE_LIMITED",
@@ -166,7 +177,7 @@ Reply Dispatcher::handle(Incoming incoming) {
       }
     }
   } catch (const std::exception& error) {
-    spdlog::error("{} {} [{}] threw: {}", request.method, request.place, request.request_id, error.what());
+    spdlog::error("{} {} threw: {}", request.method, request.place, error.what());
     reply = error_answer(request, 500, "INTERNAL",
                          exchange->route != nullptr ? exchange->route->failure : "Internal server error");
   }
@@ -213,6 +224,8 @@ Reply Dispatcher::route_and_run(Exchange& exchange) {
 }
 
 void Dispatcher::finish(const Exchange& exchange, Response& response) const {
+  // An answer that was waited for comes on another thread.
+  const LogContext context{"request", LogContext::current().empty() ? exchange.request.request_id : ""};
   if (response.status >= 400 && exchange.route != nullptr && exchange.route->lifecycle) add_lifecycle_fields(response);
   set_header(response.headers, "X-Request-Id", exchange.request.request_id);
   if (!response.body.empty() && find_header(response.headers, "Content-Type").empty())
@@ -230,8 +243,8 @@ void Dispatcher::finish(const Exchange& exchange, Response& response) const {
   count_request(deps_.metrics, method, exchange.pattern != nullptr ? exchange.pattern : "(none)", response.status,
                 took);
   const auto level = response.status >= 500 ? spdlog::level::warn : spdlog::level::debug;
-  spdlog::log(level, "{} {} {} {:.1f} ms [{}] from {}", method, exchange.request.place, response.status,
-              static_cast<double>(took.count()) / 1000.0, exchange.request.request_id, exchange.request.remote_ip);
+  spdlog::log(level, "{} {} {} {:.1f} ms from {}", method, exchange.request.place, response.status,
+              static_cast<double>(took.count()) / 1000.0, exchange.request.remote_ip);
 }
 
 }  // namespace creel::api

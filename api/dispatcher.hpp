@@ -7,6 +7,7 @@
 
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -25,8 +26,9 @@ struct Incoming {
   std::string target;  // "/path?query"
   Headers headers;
   std::string body;
-  std::string peer;     // address of who connected
-  bool secure = false;  // over TLS of our own
+  std::string peer;                                 // address of who connected
+  bool secure = false;                              // over TLS of our own
+  std::optional<RateDecision> rate = std::nullopt;  // what Dispatcher::take_rate said of it before its body was read
 };
 
 // The client's own id if it is harmless in logs and headers, else a new one.
@@ -50,6 +52,10 @@ class Dispatcher {
   // Route::at_once.
   bool at_once(std::string_view method, std::string_view target) const;
 
+  // Asks the rate limit about a request of which only the head is there, so that a large body of somebody who has sent
+  // too much already need not be read. To be given to handle() with the request.
+  RateDecision take_rate(const Incoming& head);
+
   // For a Later, `complete` gets the finished answer.
   Reply handle(Incoming incoming);
 
@@ -58,6 +64,7 @@ class Dispatcher {
 
  private:
   struct Exchange;
+  RateDecision take_rate(const Route* route, std::string_view path, const std::string& address);
   Reply route_and_run(Exchange& exchange);
   void finish(const Exchange& exchange, Response& response) const;
 

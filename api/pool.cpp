@@ -7,7 +7,9 @@
 #include <deque>
 #include <exception>
 #include <mutex>
+#include <string>
 #include <thread>
+#include <unordered_map>
 #include <vector>
 
 namespace creel::api {
@@ -15,17 +17,30 @@ namespace creel::api {
 struct Pool::Impl {
   std::mutex mutex;
   std::condition_variable changed;
-  std::deque<std::function<void()>> queue;
+  using Line = std::deque<std::function<void()>>;
+  std::unordered_map<std::string, Line> lines;                       // none of them empty
+  std::deque<std::unordered_map<std::string, Line>::pointer> turns;  // each line once; the first is next
   bool stopping = false;
   std::vector<std::thread> threads;
+
+  std::function<void()> take() {
+    const auto line = turns.front();
+    turns.pop_front();
+    auto work = std::move(line->second.front());
+    line->second.pop_front();
+    if (line->second.empty())
+      lines.erase(lines.find(line->first));
+    else
+      turns.push_back(line);
+    return work;
+  }
 
   void run() {
     std::unique_lock lock{mutex};
     for (;;) {
-      changed.wait(lock, [&] { return stopping || !queue.empty(); });
-      if (queue.empty()) return;
-      auto work = std::move(queue.front());
-      queue.pop_front();
+      changed.wait(lock, [&] { return stopping || !turns.empty(); });
+      if (turns.empty()) return;
+      auto work = take();
       lock.unlock();
       try {
         work();
@@ -47,11 +62,14 @@ Pool::Pool(std::size_t threads) : impl_(std::make_unique<Impl>()) {
 
 Pool::~Pool() { join(); }
 
-void Pool::post(std::function<void()> work) {
+void Pool::post(std::function<void()> work, const std::string& share) {
   {
     const std::lock_guard lock{impl_->mutex};
     if (impl_->stopping) return;
-    impl_->queue.push_back(std::move(work));
+    // Elements of an unordered_map stay where they are while others come and go.
+    auto& line = *impl_->lines.try_emplace(share).first;
+    if (line.second.empty()) impl_->turns.push_back(&line);
+    line.second.push_back(std::move(work));
   }
   impl_->changed.notify_one();
 }

@@ -677,6 +677,8 @@ void App::export_numbers() {
 int run_serve(const Config& config) {
   // glibc gives each thread an arena of its own, which costs megabytes for threads that mostly wait.
   mallopt(M_ARENA_MAX, 2);
+  // Large bodies and answers are the system's again at once, and what nobody has written to yet takes no memory.
+  mallopt(M_MMAP_THRESHOLD, 128 * 1024);
   set_up_logging(config.log, config.log_level);
   signal(SIGPIPE, SIG_IGN);
   // Blocked before any thread is made, so that all inherit it and only this one takes them, by sigwait.

@@ -15,6 +15,7 @@
 #include <string_view>
 #include <vector>
 
+#include "api/server/awaiting.hpp"
 #include "api/server/hub.hpp"
 #include "controller/core/ids.hpp"
 
@@ -33,7 +34,9 @@ struct AgentLink {
 class Piece {
  public:
   static constexpr std::size_t kLeast = 16 * 1024, kMost = 256 * 1024;
-  Piece() : bytes_(kLeast) {}
+  // `expected`: how much is to come, if it is known.
+  explicit Piece(std::uint64_t expected = kLeast)
+      : bytes_(static_cast<std::size_t>(std::clamp<std::uint64_t>(expected, kLeast, kMost))) {}
   boost::asio::mutable_buffer space(std::uint64_t most = kMost) {
     return boost::asio::buffer(bytes_.data(), static_cast<std::size_t>(std::min<std::uint64_t>(most, bytes_.size())));
   }
@@ -52,7 +55,21 @@ class Piece {
   std::vector<char> bytes_;
 };
 
-// Runs `work` on the handler pool, and waits. Whatever it uses must outlive the wait: the server may stop meanwhile.
-boost::asio::awaitable<void> on_pool(Hub& hub, std::weak_ptr<Hub> weak_hub, const std::function<void()>& work);
+// All of `bytes`, in as few writes as the socket allows: Asio's own loop writes 64 KiB at a time.
+template <class Stream>
+boost::asio::awaitable<bool> write_all(Stream& stream, std::string_view bytes) {
+  while (!bytes.empty()) {
+    const auto rest = boost::asio::buffer(bytes.data(), bytes.size());
+    const Tuple written = co_await stream.async_write_some(rest, kToken);
+    if (std::get<0>(written)) co_return false;
+    bytes.remove_prefix(std::get<1>(written));
+  }
+  co_return true;
+}
+
+// Runs `work` on the handler pool, in the line of `line`, and waits. Whatever it uses must outlive the wait: the server
+// may stop meanwhile.
+boost::asio::awaitable<void> on_pool(Hub& hub, std::weak_ptr<Hub> weak_hub, const std::function<void()>& work,
+                                     const std::string& line);
 
 }  // namespace creel::api

@@ -4,11 +4,9 @@
 #include <sys/socket.h>
 
 #include <algorithm>
-#include <boost/asio/as_tuple.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/post.hpp>
-#include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/write.hpp>
 #include <boost/beast/http/buffer_body.hpp>
 #include <boost/beast/http/chunk_encode.hpp>
@@ -21,25 +19,18 @@
 #include <vector>
 
 #include "api/server/answers.hpp"
-
-// Trap of this compiler (g++ 12): an aggregate or capturing lambda written inside a co_await expression is destroyed
-// twice. Every operand below has a name of its own.
+#include "api/server/awaiting.hpp"
 
 namespace creel::api {
 namespace {
 
-namespace asio = boost::asio;
-namespace beast = boost::beast;
 namespace http = boost::beast::http;
-using boost::system::error_code;
 using tcp = asio::ip::tcp;
-using Tuple = std::tuple<error_code, std::size_t>;
 using SteadyClock = std::chrono::steady_clock;
-
-constexpr auto kToken = asio::as_tuple(asio::use_awaitable);
 
 constexpr std::chrono::seconds kConnect{3};
 constexpr std::size_t kMaxAgentHead = 64 * 1024;
+constexpr int kMostUnsent = 1024 * 1024;
 
 std::optional<tcp::endpoint> endpoint_of(std::string_view address) {
   const auto colon = address.rfind(':');
@@ -85,7 +76,9 @@ struct AgentPassage::Task {
 };
 
 AgentPassage::AgentPassage(std::shared_ptr<Hub> hub, ClientStream& client, beast::flat_buffer& buffer, ReadAhead& ahead)
-    : hub_(*hub), weak_hub_(hub), client_(client), buffer_(buffer), ahead_(ahead) {}
+    : hub_(*hub), weak_hub_(hub), client_(client), buffer_(buffer), ahead_(ahead) {
+  client_.keep_unsent_below(kMostUnsent);
+}
 
 AgentPassage::~AgentPassage() = default;
 
@@ -93,7 +86,8 @@ void AgentPassage::drain() {
   if (tunnel_) tunnel_->drain();
 }
 
-asio::awaitable<void> on_pool(Hub& hub, std::weak_ptr<Hub> weak_hub, const std::function<void()>& work) {
+asio::awaitable<void> on_pool(Hub& hub, std::weak_ptr<Hub> weak_hub, const std::function<void()>& work,
+                              const std::string& line) {
   struct State {
     bool done = false;
     std::function<void()> wake;
@@ -101,7 +95,7 @@ asio::awaitable<void> on_pool(Hub& hub, std::weak_ptr<Hub> weak_hub, const std::
   auto state = std::make_shared<State>();
   asio::steady_timer woken{hub.io, asio::steady_timer::time_point::max()};
   state->wake = [&woken] { woken.cancel(); };
-  hub.pool.post([state, work, weak = std::move(weak_hub)] {
+  auto posted = [state, work, weak = std::move(weak_hub)] {
     try {
       work();
     } catch (const std::exception& error) {
@@ -112,7 +106,8 @@ asio::awaitable<void> on_pool(Hub& hub, std::weak_ptr<Hub> weak_hub, const std::
         state->done = true;
         if (state->wake) state->wake();
       });
-  });
+  };
+  hub.pool.post(std::move(posted), line);
   while (!state->done) co_await woken.async_wait(kToken);
   state->wake = nullptr;
 }
@@ -124,7 +119,7 @@ asio::awaitable<Verdict> AgentPassage::ask(const Place& place, const Incoming& i
   const std::function<void()> work = [proxy = hub_.proxy, place, incoming, found] {
     *found = proxy->admit(place, incoming);
   };
-  co_await on_pool(hub_, weak_hub_, work);
+  co_await on_pool(hub_, weak_hub_, work, line_);
   if (!found->has_value()) {
     Response broken = Dispatcher::refuse(500, "INTERNAL", "Failed to reach the agent");
     co_return Verdict{std::move(broken)};
@@ -148,7 +143,7 @@ asio::awaitable<std::shared_ptr<AgentLink>> AgentPassage::dial(const Passage& pa
   const std::function<void()> work = [proxy = hub_.proxy, agent = link->agent, address = link->address, there] {
     *there = proxy->is_at(agent, address);
   };
-  co_await on_pool(hub_, weak_hub_, work);
+  co_await on_pool(hub_, weak_hub_, work, line_);
   co_return *there ? link : none;
 }
 
@@ -185,6 +180,7 @@ asio::awaitable<bool> AgentPassage::serve(Parser& parser, Place place, std::stri
   incoming.headers = headers_of(parser.get());
   incoming.peer = std::move(peer);
   incoming.secure = secure;
+  line_ = hub_.line_of(incoming);
   const bool by_path = !place.prefix.empty() && incoming.target.substr(0, incoming.target.find('?')) == place.prefix;
   const bool wants_upgrade = parser.get().count(http::field::upgrade) > 0;
   Verdict verdict = co_await ask(place, incoming);
@@ -300,7 +296,7 @@ asio::awaitable<bool> AgentPassage::pass(Parser& parser, const Place& place, con
             hub_.proxy->failure(passage, 400, "BAD_REQUEST", "The body of the request is not well-formed HTTP/1.1");
         status = refused.status;
         co_await write_answer(hub_, client_, std::move(refused), version, head_only, false);
-        co_await linger(client_);
+        co_await linger(hub_, client_);
         co_return false;
       }
       if (ahead_.left() || task->client_left) co_return false;
@@ -328,10 +324,19 @@ asio::awaitable<bool> AgentPassage::pass(Parser& parser, const Place& place, con
   }
 }
 
+// Null: the body goes through us.
+std::unique_ptr<Splice> AgentPassage::splice_for(std::uint64_t length) {
+  if (client_.tls() != nullptr || length < Splice::kLeast) return nullptr;
+  auto splice = std::make_unique<Splice>();
+  if (!splice->usable()) splice.reset();
+  return splice;
+}
+
 // The body of a request. When the client leaves, the agent is left, too.
 asio::awaitable<void> AgentPassage::send_body(std::shared_ptr<void> alive, std::shared_ptr<Task> task) {
   beast::tcp_stream& agent = task->link->stream;
-  Piece piece;
+  const auto splice = splice_for(task->length);
+  Piece piece{splice ? 0 : task->length};
   bool broken = false;
   while (!broken && !task->chunked && task->length > 0) {
     std::size_t size = 0;
@@ -342,6 +347,13 @@ asio::awaitable<void> AgentPassage::send_body(std::shared_ptr<void> alive, std::
       const Tuple written = co_await asio::async_write(agent, bytes, kToken);
       broken = static_cast<bool>(std::get<0>(written));
       buffer_.consume(size);
+    } else if (splice) {
+      const auto end = co_await splice->move(client_.tcp(), hub_.settings.body_timeout, agent,
+                                             hub_.settings.write_timeout, task->length);
+      task->client_left = end == Splice::End::source_left;
+      broken = end == Splice::End::sink_left;
+      if (task->client_left) break;
+      size = broken ? 0 : static_cast<std::size_t>(task->length);
     } else {
       const auto space = piece.space(task->length);
       client_.tcp().expires_after(hub_.settings.body_timeout);
@@ -349,10 +361,9 @@ asio::awaitable<void> AgentPassage::send_body(std::shared_ptr<void> alive, std::
       task->client_left = static_cast<bool>(std::get<0>(got));
       if (task->client_left) break;
       size = std::get<1>(got);
-      const auto bytes = asio::buffer(piece.data(), size);
       agent.expires_after(hub_.settings.write_timeout);
-      const Tuple written = co_await asio::async_write(agent, bytes, kToken);
-      broken = static_cast<bool>(std::get<0>(written));
+      const bool written = co_await write_all(agent, piece.taken(size));
+      broken = !written;
       piece.fit(size);
     }
     task->length -= size;
@@ -416,31 +427,34 @@ asio::awaitable<bool> AgentPassage::answer(AgentLink& link, AgentParser& parser,
   if (std::get<0>(written)) co_return false;
   if (no_body) co_return true;
 
-  Piece piece;
+  const auto splice = splice_for(length.value_or(0));
+  Piece piece{splice ? 0 : length.value_or(0)};
   if (length) {
     // Raw: what is counted need not be looked at.
     std::uint64_t left = *length;
     while (left > 0) {
       std::size_t size = 0;
-      Tuple sent;
+      bool sent = false;
       if (link.buffer.size() > 0) {
         size = static_cast<std::size_t>(std::min<std::uint64_t>(left, link.buffer.size()));
-        const auto bytes = asio::buffer(link.buffer.data(), size);
         client_.tcp().expires_after(hub_.settings.write_timeout);
-        sent = co_await asio::async_write(client_, bytes, kToken);
+        sent = co_await write_all(client_, {static_cast<const char*>(link.buffer.data().data()), size});
         link.buffer.consume(size);
+      } else if (splice) {
+        const auto end = co_await splice->move(link.stream, hub_.settings.agent_timeout, client_.tcp(),
+                                               hub_.settings.write_timeout, left);
+        co_return end == Splice::End::done;
       } else {
         const auto space = piece.space(left);
         link.stream.expires_after(hub_.settings.agent_timeout);
         const Tuple got = co_await link.stream.async_read_some(space, kToken);
         if (std::get<0>(got)) co_return false;
         size = std::get<1>(got);
-        const auto bytes = asio::buffer(piece.data(), size);
         client_.tcp().expires_after(hub_.settings.write_timeout);
-        sent = co_await asio::async_write(client_, bytes, kToken);
+        sent = co_await write_all(client_, piece.taken(size));
         piece.fit(size);
       }
-      if (std::get<0>(sent)) co_return false;
+      if (!sent) co_return false;
       left -= size;
     }
     co_return true;

@@ -23,6 +23,7 @@
 #include "api/server/client_stream.hpp"
 #include "api/server/hub.hpp"
 #include "api/server/read_ahead.hpp"
+#include "api/server/splice.hpp"
 
 namespace creel::api {
 
@@ -52,6 +53,7 @@ class AgentPassage {
   boost::asio::awaitable<bool> refuse(Response response, const Parser& parser);
   boost::asio::awaitable<bool> pass(Parser& parser, const Place& place, const Incoming& incoming, Passage& passage,
                                     std::shared_ptr<void> alive, int& status);
+  std::unique_ptr<Splice> splice_for(std::uint64_t length);
   boost::asio::awaitable<void> send_body(std::shared_ptr<void> alive, std::shared_ptr<Task> task);
   boost::asio::awaitable<bool> answer(AgentLink& link, AgentParser& parser, const Passage& passage, unsigned version,
                                       bool head_only, bool keep_alive, const Task& task);
@@ -65,6 +67,7 @@ class AgentPassage {
   ReadAhead& ahead_;
   std::shared_ptr<AgentLink> link_;
   std::shared_ptr<AgentTunnel> tunnel_;
+  std::string line_;               // of the pool's, in which its questions wait
   bool client_can_go_on_ = false;  // the answer under way leaves its connection open
 };
 

@@ -1,29 +1,20 @@
 #include "api/server/agent_tunnel.hpp"
 
 #include <algorithm>
-#include <boost/asio/as_tuple.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
-#include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/write.hpp>
 #include <utility>
 
+#include "api/server/awaiting.hpp"
 #include "controller/core/clock.hpp"
 #include "controller/gateway/frames.hpp"
-
-// Trap of this compiler (g++ 12): an aggregate or capturing lambda written inside a co_await expression is destroyed
-// twice. Every operand below has a name of its own.
 
 namespace creel::api {
 namespace {
 
-namespace asio = boost::asio;
-using boost::system::error_code;
 using tcp = asio::ip::tcp;
-using Tuple = std::tuple<error_code, std::size_t>;
 using SteadyClock = std::chrono::steady_clock;
-
-constexpr auto kToken = asio::as_tuple(asio::use_awaitable);
 
 constexpr std::chrono::seconds kGoodbye{2};  // for a client to take its leave, too
 constexpr std::uint16_t kGoingAway = 1001, kPolicy = 1008, kServiceRestart = 1012;
@@ -189,7 +180,7 @@ asio::awaitable<void> AgentTunnel::watch() {
       checked = now;
       auto may = std::make_shared<bool>(true);
       const std::function<void()> work = [still_may = still_may_, may] { *may = still_may(); };
-      co_await on_pool(hub_, weak_hub_, work);
+      co_await on_pool(hub_, weak_hub_, work, line_);
       if (!*may) {
         code = kPolicy;
         reason = "access was taken away";

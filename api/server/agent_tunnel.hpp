@@ -49,6 +49,7 @@ class AgentTunnel : public std::enable_shared_from_this<AgentTunnel> {
   std::optional<gateway::WebSocketRelay> relay_;   // none: something else than a WebSocket
   boost::asio::steady_timer changed_;              // cancelled when anything that watch() looks at has changed
   boost::asio::steady_timer free_;                 // cancelled when the agent has said something, or a write is over
+  const std::string line_;                         // of the pool's: the server's own
   bool client_done_ = false, agent_done_ = false;  // says nothing any more
   bool writing_ = false;                           // to the client
   bool draining_ = false;

@@ -1,33 +1,21 @@
 #include "api/server/answers.hpp"
 
-#include <boost/asio/as_tuple.hpp>
-#include <boost/asio/use_awaitable.hpp>
+#include <boost/asio/steady_timer.hpp>
 #include <boost/asio/write.hpp>
 #include <boost/beast/http/chunk_encode.hpp>
 #include <boost/beast/http/message.hpp>
 #include <boost/beast/http/serializer.hpp>
 #include <boost/beast/http/string_body.hpp>
 #include <boost/beast/http/write.hpp>
+#include <chrono>
 #include <ctime>
 #include <utility>
-#include <vector>
 
-// Trap of this compiler (g++ 12): an aggregate or capturing lambda written inside a co_await expression is destroyed
-// twice. Every operand below has a name of its own.
+#include "api/server/awaiting.hpp"
 
 namespace creel::api {
-namespace {
 
-namespace asio = boost::asio;
-namespace beast = boost::beast;
 namespace http = boost::beast::http;
-using boost::system::error_code;
-using Tuple = std::tuple<error_code, std::size_t>;
-
-// Errors come back as values.
-constexpr auto kToken = asio::as_tuple(asio::use_awaitable);
-
-}  // namespace
 
 const std::string& date_header(Hub& hub) {
   const std::time_t now = std::time(nullptr);
@@ -91,16 +79,20 @@ asio::awaitable<bool> tell_to_go_on(Hub& hub, ClientStream& client) {
   co_return !std::get<0>(told);
 }
 
-asio::awaitable<void> linger(ClientStream& client) {
+asio::awaitable<void> linger(Hub& hub, ClientStream& client) {
   constexpr std::size_t kMost = 16 * 1024 * 1024;
+  // Reading what nobody wants must not take the thread from those whose requests count.
+  constexpr std::chrono::milliseconds kPause{5};
+  asio::steady_timer pause{hub.io};
   std::size_t dropped = 0;
-  std::vector<char> bytes(4096);  // each of thousands who were too slow has one
-  const auto space = asio::buffer(bytes);
+  const auto space = asio::buffer(hub.waste);
   client.tcp().expires_after(std::chrono::seconds{2});
   while (dropped < kMost) {
     const Tuple got = co_await client.async_read_some(space, kToken);
     if (std::get<0>(got)) break;
     dropped += std::get<1>(got);
+    pause.expires_after(kPause);
+    co_await pause.async_wait(kToken);
   }
 }
 

@@ -24,6 +24,6 @@ boost::asio::awaitable<bool> write_bytes(ClientStream& client, std::string_view 
 boost::asio::awaitable<bool> tell_to_go_on(Hub& hub, ClientStream& client);
 // Closing while the client still sends would reset the connection and lose our answer: what comes is read and dropped,
 // for a while and up to a size.
-boost::asio::awaitable<void> linger(ClientStream& client);
+boost::asio::awaitable<void> linger(Hub& hub, ClientStream& client);
 
 }  // namespace creel::api

@@ -3,13 +3,11 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
-#include <boost/asio/as_tuple.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/ssl/stream_base.hpp>
 #include <boost/asio/steady_timer.hpp>
-#include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/write.hpp>
 #include <boost/beast/http/chunk_encode.hpp>
 #include <boost/beast/http/empty_body.hpp>
@@ -18,25 +16,17 @@
 #include <boost/beast/http/write.hpp>
 #include <utility>
 
+#include "api/auth/rate_limit.hpp"
 #include "api/server/answers.hpp"
+#include "api/server/awaiting.hpp"
 #include "api/server/framing.hpp"
 #include "api/server/patience.hpp"
 #include "api/server/tls_files.hpp"
 
-// Trap of this compiler (g++ 12): an aggregate or capturing lambda written inside a co_await expression is destroyed
-// twice. Every operand below has a name of its own.
-
 namespace creel::api {
 namespace {
 
-namespace asio = boost::asio;
-namespace beast = boost::beast;
 namespace http = boost::beast::http;
-using boost::system::error_code;
-using Tuple = std::tuple<error_code, std::size_t>;
-
-// Errors come back as values.
-constexpr auto kToken = asio::as_tuple(asio::use_awaitable);
 
 // More than the largest head, so that the parser says "too large" and not the buffer.
 constexpr std::size_t kBufferBytes = 64 * 1024;
@@ -45,6 +35,10 @@ constexpr std::size_t kBufferBytes = 64 * 1024;
 constexpr std::size_t kFirstRead = 512;
 // Bodies and answers up to this size always have room: who sends large ones must not keep others from small ones.
 constexpr std::size_t kSmall = 16 * 1024;
+// To one address; and the longest that one connection waits for that.
+constexpr std::chrono::milliseconds kBetweenRefusals{20}, kLongestRest{1'000};
+// Enough for a pipe that is never empty.
+constexpr int kMostUnsent = 128 * 1024;
 
 // Of the head alone, before the body is read: what stands behind a chunked body (trailers) is none of it.
 Incoming incoming_of(const http::request<http::string_body>& message, const std::string& peer) {
@@ -59,22 +53,24 @@ Incoming incoming_of(const http::request<http::string_body>& message, const std:
 
 }  // namespace
 
-Connection::Connection(std::shared_ptr<Hub> hub, asio::ip::tcp::socket socket, Listener listener, std::string share)
+Connection::Connection(std::shared_ptr<Hub> hub, asio::ip::tcp::socket socket, Listener listener, std::string address)
     : hub_(*hub),
       weak_hub_(hub),
       listener_(listener),
       client_(std::move(socket), hub->tls ? hub->tls->current() : nullptr),
       buffer_(kBufferBytes),
       ahead_(client_, buffer_),
-      share_(std::move(share)) {
+      address_(std::move(address)),
+      share_(address_.empty() ? nullptr : hub->share_of(address_)) {
   error_code ignored;
   client_.tcp().socket().set_option(asio::ip::tcp::no_delay{true}, ignored);
   client_.tcp().socket().set_option(asio::socket_base::keep_alive{true}, ignored);
+  client_.keep_unsent_below(kMostUnsent);
   const auto endpoint = client_.tcp().socket().remote_endpoint(ignored);
   peer_ = ignored ? std::string{} : endpoint.address().to_string();
   hub_.connections.insert(this);
   ++hub_.count;
-  if (!share_.empty()) ++hub_.by_address[share_];
+  if (share_) ++share_->connections;
 }
 
 Connection::~Connection() {
@@ -82,8 +78,9 @@ Connection::~Connection() {
   hub_.connections.erase(this);
   --hub_.count;
   count_body(0);
-  if (const auto share = hub_.by_address.find(share_); share != hub_.by_address.end() && --share->second == 0)
-    hub_.by_address.erase(share);
+  // What an address has earned is not forgotten with its last connection.
+  if (share_ && --share_->connections == 0 && share_->idle(std::chrono::steady_clock::now()))
+    hub_.shares.erase(address_);
   if (hub_.draining && hub_.connections.empty() && hub_.on_empty) hub_.on_empty();
 }
 
@@ -106,7 +103,7 @@ void Connection::abort() {
 asio::awaitable<void> Connection::run(std::shared_ptr<Connection> self) {
   try {
     bool more = true;
-    if (client_.tls() != nullptr) more = co_await shake_hands();
+    if (client_.is_to_begin_tls()) more = co_await shake_hands();
     while (more) {
       more = co_await await_first_byte();
       if (!more) break;
@@ -128,12 +125,12 @@ asio::awaitable<bool> Connection::shake_hands() {
   buffer_.commit(std::get<1>(got));
   constexpr char kHandshake = 0x16;  // the type of TLS's first record
   if (*static_cast<const char*>(buffer_.data().data()) != kHandshake) {
-    client_.forget_tls();
     co_await refuse(400, "TLS_REQUIRED", "This address speaks TLS: use https:// or wss://");
     co_return false;
   }
+  ClientStream::Tls& tls = client_.begin_tls();
   const auto first = buffer_.data();
-  const Tuple shaken = co_await client_.tls()->async_handshake(asio::ssl::stream_base::server, first, kToken);
+  const Tuple shaken = co_await tls.async_handshake(asio::ssl::stream_base::server, first, kToken);
   if (std::get<0>(shaken)) co_return false;
   buffer_.consume(std::get<1>(shaken));
   co_return buffer_.size() == 0;  // what comes after a handshake comes through it
@@ -173,7 +170,7 @@ asio::awaitable<bool> Connection::serve_one() {
   error_code error;
   bool late = false;
   {
-    Patience patience{client_, hub_.settings.header_timeout};
+    Patience patience{client_.tcp(), hub_.settings.header_timeout};
     const Tuple head = co_await http::async_read_header(client_, buffer_, parser, kToken);
     error = std::get<0>(head);
     late = patience.over();
@@ -211,9 +208,14 @@ asio::awaitable<bool> Connection::serve_one() {
   incoming.secure = client_.tls() != nullptr;
   const bool keep_alive = parser.get().keep_alive();
   const bool head_only = parser.get().method() == http::verb::head;
-  const bool body_read = co_await read_body(parser);
-  if (!body_read) co_return false;
-  incoming.body = std::move(parser.get().body());
+  const bool large = !parser.is_done() && parser.content_length().value_or(kSmall + 1) > kSmall;
+  if (large) incoming.rate = hub_.dispatcher.take_rate(incoming);
+  const bool unread = large && !incoming.rate->allowed;
+  if (!unread) {
+    const bool body_read = co_await read_body(parser);
+    if (!body_read) co_return false;
+    incoming.body = std::move(parser.get().body());
+  }
   auto box = std::make_shared<Mailbox>();
   asio::steady_timer answered{hub_.io, asio::steady_timer::time_point::max()};
   box->wake = [&answered] { answered.cancel(); };
@@ -229,11 +231,25 @@ asio::awaitable<bool> Connection::serve_one() {
     co_return false;
   }
   Response response = std::move(*box->response);
-  const auto share = std::move(box->share);  // until it is sent; none: there was no room for it
+  const auto room = std::move(box->room);  // until it is sent; none: there was none for it
   box.reset();
-  const bool keep = keep_alive && share && !hub_.draining;
+  const bool keep = keep_alive && room && !unread && !hub_.draining;
+  const bool refused = response.status == 429;
   const bool written = co_await write_answer(hub_, client_, std::move(response), version, head_only, keep);
+  if (refused) co_await rest();
+  if (unread) co_await linger(hub_, client_);
   co_return written;
+}
+
+asio::awaitable<void> Connection::rest() {
+  if (!share_) co_return;
+  const auto now = std::chrono::steady_clock::now();
+  const auto turn = std::max(share_->next_refusal, now);
+  share_->next_refusal = std::min(turn + kBetweenRefusals, now + kLongestRest);
+  if (turn == now) co_return;
+  asio::steady_timer over{hub_.io, turn};
+  client_.tcp().expires_never();
+  co_await over.async_wait(kToken);
 }
 
 asio::awaitable<bool> Connection::read_body(Parser& parser) {
@@ -253,7 +269,7 @@ asio::awaitable<bool> Connection::read_body(Parser& parser) {
   bool late = false, room = true;
   {
     // For the whole body, however many pieces it comes in.
-    Patience patience{client_, hub_.settings.body_timeout};
+    Patience patience{client_.tcp(), hub_.settings.body_timeout};
     while (!error && !late && room && !parser.is_done()) {
       // Beast reads as much at a time as the buffer holds: large pieces for those who have sent much, and no memory for
       // those who send byte by byte.
@@ -282,32 +298,35 @@ asio::awaitable<bool> Connection::read_body(Parser& parser) {
 
 bool Connection::count_body(std::size_t bytes) {
   hub_.body_bytes += bytes - body_bytes_;
+  if (share_) share_->body_bytes += bytes - body_bytes_;
   body_bytes_ = bytes;
-  return hub_.body_bytes <= hub_.settings.max_body_bytes || bytes <= kSmall;
+  const std::size_t most = hub_.settings.max_body_bytes;
+  return bytes <= kSmall || (hub_.body_bytes <= most && (!share_ || share_->body_bytes <= Share::most(most)));
 }
 
 void Connection::dispatch(Incoming incoming, std::shared_ptr<Mailbox> box) {
   // What is posted to the pool may outlive this connection and the server.
-  auto complete = [weak = weak_hub_, box](Response response) {
+  auto complete = [weak = weak_hub_, share = share_, box](Response response) {
     const auto hub = weak.lock();
     if (!hub) return;
     // Many who do not read their answers must not fill the memory with them.
-    auto share = std::make_shared<AnswerShare>(hub->answer_bytes, response.body.size());
-    if (response.body.size() > kSmall && *hub->answer_bytes > hub->settings.max_answer_bytes) {
+    auto room = std::make_shared<AnswerRoom>(hub->answer_bytes, share, response.body.size());
+    if (response.body.size() > kSmall && !room->within(hub->settings.max_answer_bytes)) {
       response = Dispatcher::refuse(503, "BUSY", "Too many answers wait to be read at this moment; try again");
       response.headers.emplace_back("Retry-After", "2");
-      share.reset();
+      room.reset();
     }
-    asio::post(hub->io, [box, share = std::move(share), response = std::move(response)]() mutable {
+    asio::post(hub->io, [box, room = std::move(room), response = std::move(response)]() mutable {
       if (box->full()) return;
-      box->share = std::move(share);
+      box->room = std::move(room);
       box->response = std::move(response);
       if (box->wake) box->wake();
     });
   };
   Pool& pool = hub_.dispatcher.at_once(incoming.method, incoming.target) ? *hub_.at_once : hub_.pool;
-  pool.post([&dispatcher = hub_.dispatcher, weak = weak_hub_, box, complete = std::move(complete),
-             incoming = std::move(incoming)]() mutable {
+  const std::string line = hub_.line_of(incoming);
+  auto work = [&dispatcher = hub_.dispatcher, weak = weak_hub_, box, complete = std::move(complete),
+               incoming = std::move(incoming)]() mutable {
     Reply reply = dispatcher.handle(std::move(incoming));
     if (auto* response = std::get_if<Response>(&reply)) {
       complete(std::move(*response));
@@ -324,7 +343,8 @@ void Connection::dispatch(Incoming incoming, std::shared_ptr<Mailbox> box) {
         if (box->wake) box->wake();
       });
     }
-  });
+  };
+  pool.post(std::move(work), line);
 }
 
 asio::awaitable<void> Connection::write_stream(Stream stream, unsigned version, bool head_only) {
@@ -408,21 +428,22 @@ asio::awaitable<void> Connection::watch_for_leaving(std::shared_ptr<Connection> 
 }
 
 asio::awaitable<void> Connection::refuse(int status, std::string code, std::string message) {
+  co_await rest();
   Response response = Dispatcher::refuse(status, code, message);
   co_await write_answer(hub_, client_, std::move(response), 11, false, false);
-  co_await linger(client_);
+  co_await linger(hub_, client_);
 }
 
-std::string_view Connection::objection(const Hub& hub, const asio::ip::tcp::socket& socket, std::string& share) {
+std::string_view Connection::objection(const Hub& hub, const asio::ip::tcp::socket& socket, std::string& address) {
   if (hub.connections.size() >= hub.settings.max_connections) return "Too many connections; try again later";
   error_code unknown;
   const auto endpoint = socket.remote_endpoint(unknown);
-  const auto address = unknown ? std::nullopt : Address::parse(endpoint.address().to_string());
-  if (!address || hub.proxies.contains(*address)) return {};
+  const auto parsed = unknown ? std::nullopt : Address::parse(endpoint.address().to_string());
+  if (!parsed || hub.proxies.contains(*parsed)) return {};
   // Whoever has one IPv6 address has a whole /64 of them.
-  share = address->is_v4() ? address->text() : address->network(64).text();
-  const auto found = hub.by_address.find(share);
-  if (found == hub.by_address.end() || found->second < hub.settings.max_address_connections) return {};
+  address = rate_key(parsed->text());
+  const auto found = hub.shares.find(address);
+  if (found == hub.shares.end() || found->second->connections < hub.settings.max_address_connections) return {};
   return "Too many connections from this address; close some, or try again later";
 }
 
@@ -433,7 +454,7 @@ asio::awaitable<void> Connection::turn_away(Hub& hub, asio::ip::tcp::socket sock
   response.headers.emplace_back("Retry-After", "2");
   client.tcp().expires_after(std::chrono::seconds{2});
   co_await write_answer(hub, client, std::move(response), 11, false, false);
-  co_await linger(client);
+  co_await linger(hub, client);
   --hub.turning_away;
 }
 

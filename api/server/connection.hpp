@@ -19,8 +19,8 @@ namespace creel::api {
 
 class Connection : public std::enable_shared_from_this<Connection> {
  public:
-  // `share`: whose connections it counts among in Hub::by_address, "" = nobody's.
-  Connection(std::shared_ptr<Hub> hub, boost::asio::ip::tcp::socket socket, Listener listener, std::string share);
+  // `address`: whose share in Hub::shares it takes of, "" = nobody's.
+  Connection(std::shared_ptr<Hub> hub, boost::asio::ip::tcp::socket socket, Listener listener, std::string address);
   ~Connection();
 
   // Starts serving; the connection keeps itself alive until it is closed.
@@ -30,9 +30,9 @@ class Connection : public std::enable_shared_from_this<Connection> {
   // Closes whatever is going on.
   void abort();
 
-  // "" when it may come: from a trusted proxy, or from an address that has not as many as it may; `share` is set then.
-  // Else why not.
-  static std::string_view objection(const Hub& hub, const boost::asio::ip::tcp::socket& socket, std::string& share);
+  // "" when it may come: from a trusted proxy, or from an address that has not as many as it may; `address` is set
+  // then. Else why not.
+  static std::string_view objection(const Hub& hub, const boost::asio::ip::tcp::socket& socket, std::string& address);
   // Answers 503 to one that is too many, and closes.
   static boost::asio::awaitable<void> turn_away(Hub& hub, boost::asio::ip::tcp::socket socket, std::string_view why);
 
@@ -42,7 +42,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   // What a handler answers with, brought to this thread.
   struct Mailbox {
     std::optional<Response> response;
-    std::shared_ptr<AnswerShare> share;  // of the response
+    std::shared_ptr<AnswerRoom> room;  // of the response
     std::optional<Stream> stream;
     std::function<void()> wake;
     bool full() const { return response.has_value() || stream.has_value(); }
@@ -61,6 +61,9 @@ class Connection : public std::enable_shared_from_this<Connection> {
   boost::asio::awaitable<void> write_stream(Stream stream, unsigned version, bool head_only);
   boost::asio::awaitable<bool> write_event(const std::string& text, bool chunked);
   boost::asio::awaitable<void> watch_for_leaving(std::shared_ptr<Connection> self, std::shared_ptr<EventStream> events);
+  // Before or after a refusal: an address that earns many gets them one after the other, each of its connections waits
+  // for its own, and nothing more is read from it meanwhile. Saying no to a flood costs those who flood.
+  boost::asio::awaitable<void> rest();
   boost::asio::awaitable<void> refuse(int status, std::string code, std::string message);
   void dispatch(Incoming incoming, std::shared_ptr<Mailbox> box);
 
@@ -73,8 +76,9 @@ class Connection : public std::enable_shared_from_this<Connection> {
   ReadAhead ahead_;
   std::unique_ptr<AgentPassage> passage_;  // once it has asked for an agent
   std::string peer_;
-  const std::string share_;
-  std::size_t body_bytes_ = 0;  // in Hub::body_bytes
+  const std::string address_;           // in Hub::shares
+  const std::shared_ptr<Share> share_;  // null: it has none
+  std::size_t body_bytes_ = 0;          // in Hub::body_bytes
   std::shared_ptr<EventStream> events_;
   bool idle_ = true;
   bool first_ = true;

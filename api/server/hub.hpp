@@ -4,8 +4,11 @@
 // weak_ptr: an answer that comes after the server is gone finds nothing to post to.
 #pragma once
 
+#include <algorithm>
+#include <array>
 #include <atomic>
 #include <boost/asio/io_context.hpp>
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <string>
@@ -26,24 +29,52 @@ class Proxy;
 
 enum class Listener { api, gateway };
 
-// What one answer takes of Hub::answer_bytes.
-class AnswerShare {
+// What the connections of one address (IPv6: of one /64) take of what there is for all.
+struct Share {
+  std::size_t connections = 0;
+  std::size_t body_bytes = 0;
+  std::chrono::steady_clock::time_point next_refusal;
+  std::atomic<std::size_t> answer_bytes{0};  // of any thread
+
+  bool idle(std::chrono::steady_clock::time_point now) const { return connections == 0 && next_refusal <= now; }
+
+  // No address gets more than a quarter of the memory that there is for all bodies, or for all answers; but enough for
+  // a large one.
+  static std::size_t most(std::size_t all) { return std::max(all / 4, std::min<std::size_t>(all, 2 * 1024 * 1024)); }
+};
+
+// What one answer takes of Hub::answer_bytes and of its client's share.
+class AnswerRoom {
  public:
-  AnswerShare(std::shared_ptr<std::atomic<std::size_t>> all, std::size_t bytes) : all_(std::move(all)), bytes_(bytes) {
+  // `share`: null = nobody's.
+  AnswerRoom(std::shared_ptr<std::atomic<std::size_t>> all, std::shared_ptr<Share> share, std::size_t bytes)
+      : all_(std::move(all)), share_(std::move(share)), bytes_(bytes) {
     *all_ += bytes_;
+    if (share_) share_->answer_bytes += bytes_;
   }
-  ~AnswerShare() { *all_ -= bytes_; }
-  AnswerShare(const AnswerShare&) = delete;
-  AnswerShare& operator=(const AnswerShare&) = delete;
+  ~AnswerRoom() {
+    *all_ -= bytes_;
+    if (share_) share_->answer_bytes -= bytes_;
+  }
+  AnswerRoom(const AnswerRoom&) = delete;
+  AnswerRoom& operator=(const AnswerRoom&) = delete;
+
+  bool within(std::size_t most) const {
+    return *all_ <= most && (!share_ || share_->answer_bytes <= Share::most(most));
+  }
 
  private:
   const std::shared_ptr<std::atomic<std::size_t>> all_;  // answers may outlive the hub
+  const std::shared_ptr<Share> share_;
   const std::size_t bytes_;
 };
 
 struct Hub {
   Hub(const Settings& settings, TrustedProxies proxies, Dispatcher& dispatcher, Proxy* proxy, Pool& pool);
   ~Hub();
+  std::shared_ptr<Share> share_of(const std::string& address);
+  // In whose line of the pool's a request waits: the client's, who may stand behind a trusted proxy with many others.
+  std::string line_of(const Incoming& incoming) const;
 
   const Settings settings;
   const TrustedProxies proxies;
@@ -53,13 +84,14 @@ struct Hub {
   Pool* at_once = nullptr;        // of one thread, for routes that wait for nothing
   std::unique_ptr<TlsFiles> tls;  // null: none
   std::unordered_set<Connection*> connections;
-  std::atomic<std::size_t> count{0};                        // of connections, for metrics
-  std::atomic<std::size_t> tunnels{0};                      // to agents, for metrics
-  std::size_t turning_away = 0;                             // connections that are being told that they are too many
-  std::unordered_map<std::string, std::size_t> by_address;  // connections of each, but of trusted proxies
-  std::size_t body_bytes = 0;                               // of requests that are being read or handled
+  std::atomic<std::size_t> count{0};    // of connections, for metrics
+  std::atomic<std::size_t> tunnels{0};  // to agents, for metrics
+  std::size_t turning_away = 0;         // connections that are being told that they are too many
+  std::unordered_map<std::string, std::shared_ptr<Share>> shares;  // of addresses, but of trusted proxies
+  std::size_t body_bytes = 0;                                      // of requests that are being read or handled
   // Of answers from when they are made until they are sent.
   const std::shared_ptr<std::atomic<std::size_t>> answer_bytes = std::make_shared<std::atomic<std::size_t>>(0);
+  std::array<char, 64 * 1024> waste;  // what is read only to be dropped, of all connections
   bool draining = false;
   std::function<void()> on_empty;  // the last connection is gone while draining
   std::string date;                // of the Date header, made once a second

@@ -3,21 +3,21 @@
 namespace creel::api {
 
 struct Patience::State {
-  ClientStream* client;  // null: nobody waits any more
+  boost::beast::tcp_stream* stream;  // null: nobody waits any more
   bool over = false;
 };
 
-Patience::Patience(ClientStream& client, std::chrono::milliseconds longest)
-    : timer_(client.get_executor(), longest), state_(std::make_shared<State>(State{&client})) {
-  client.tcp().expires_never();
+Patience::Patience(boost::beast::tcp_stream& stream, std::chrono::milliseconds longest)
+    : timer_(stream.get_executor(), longest), state_(std::make_shared<State>(State{&stream})) {
+  stream.expires_never();
   timer_.async_wait([state = state_](boost::system::error_code cancelled) {
-    if (cancelled || state->client == nullptr) return;
+    if (cancelled || state->stream == nullptr) return;
     state->over = true;
-    state->client->tcp().cancel();
+    state->stream->cancel();
   });
 }
 
-Patience::~Patience() { state_->client = nullptr; }
+Patience::~Patience() { state_->stream = nullptr; }
 
 bool Patience::over() const { return state_->over; }
 

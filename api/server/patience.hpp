@@ -1,19 +1,19 @@
-// Patience: how long a client may take to say something. When it is over, what the stream waits for is cancelled, and
-// the stream stays open for an answer, unlike with the stream's own deadline, which closes it. Inside api/server only;
-// on the hub's thread. The stream must outlive it, and has no deadline of its own meanwhile.
+// Patience: how long the other side may take to say something, or to take something in. When it is over, what the
+// stream waits for is cancelled, and the stream stays open for an answer, unlike with the stream's own deadline, which
+// closes it. Inside api/server only; on the hub's thread. The stream must outlive it, and has no deadline of its own
+// meanwhile.
 #pragma once
 
 #include <boost/asio/steady_timer.hpp>
+#include <boost/beast/core/tcp_stream.hpp>
 #include <chrono>
 #include <memory>
-
-#include "api/server/client_stream.hpp"
 
 namespace creel::api {
 
 class Patience {
  public:
-  Patience(ClientStream& client, std::chrono::milliseconds longest);
+  Patience(boost::beast::tcp_stream& stream, std::chrono::milliseconds longest);
   ~Patience();
   Patience(const Patience&) = delete;
   Patience& operator=(const Patience&) = delete;

@@ -1,24 +1,12 @@
 #include "api/server/read_ahead.hpp"
 
-#include <boost/asio/as_tuple.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
-#include <boost/asio/use_awaitable.hpp>
 #include <utility>
 
-// Trap of this compiler (g++ 12): an aggregate or capturing lambda written inside a co_await expression is destroyed
-// twice. Every operand below has a name of its own.
+#include "api/server/awaiting.hpp"
 
 namespace creel::api {
-namespace {
-
-namespace asio = boost::asio;
-using Tuple = std::tuple<boost::system::error_code, std::size_t>;
-
-constexpr auto kToken = asio::as_tuple(asio::use_awaitable);
-
-}  // namespace
-
 void ReadAhead::start(std::shared_ptr<void> alive) {
   if (reading_ || left_ || buffer_.size() > 0) return;
   reading_ = true;

@@ -1,20 +1,22 @@
 #include "api/server/server.hpp"
 
+#include <pthread.h>
+#include <signal.h>
 #include <spdlog/spdlog.h>
 
-#include <boost/asio/as_tuple.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
-#include <boost/asio/use_awaitable.hpp>
 #include <condition_variable>
 #include <mutex>
 #include <thread>
 #include <utility>
 
+#include "api/auth/rate_limit.hpp"
+#include "api/server/awaiting.hpp"
 #include "api/server/connection.hpp"
 #include "api/server/hub.hpp"
 #include "api/server/tls_files.hpp"
@@ -22,14 +24,13 @@
 namespace creel::api {
 namespace {
 
-namespace asio = boost::asio;
-using boost::system::error_code;
 using tcp = asio::ip::tcp;
-
-constexpr auto kToken = asio::as_tuple(asio::use_awaitable);
 
 // How many are told at a time that they are too many; further ones are closed without a word.
 constexpr std::size_t kMaxTurnedAway = 128;
+
+// Connections accepted in a row.
+constexpr int kMostAtOnce = 64;
 
 struct HostPort {
   std::string host;
@@ -90,6 +91,7 @@ struct Door {
     if (!error) acceptor.set_option(tcp::acceptor::reuse_address{true}, error);
     if (!error) acceptor.bind(endpoint, error);
     if (!error) acceptor.listen(tcp::acceptor::max_listen_connections, error);
+    if (!error) acceptor.non_blocking(true, error);
     if (error) return cannot_listen(setting, text, error);
     const auto local = acceptor.local_endpoint(error);
     const std::string host = local.address().to_string();
@@ -107,6 +109,19 @@ struct Door {
 Hub::Hub(const Settings& settings, TrustedProxies proxies, Dispatcher& dispatcher, Proxy* proxy, Pool& pool)
     : settings(settings), proxies(std::move(proxies)), dispatcher(dispatcher), proxy(proxy), pool(pool) {}
 Hub::~Hub() = default;
+
+std::shared_ptr<Share> Hub::share_of(const std::string& address) {
+  // Those that were kept for what they had earned.
+  if (shares.size() > 2 * connections.size() + 1'000)
+    std::erase_if(shares, [now = std::chrono::steady_clock::now()](const auto& one) { return one.second->idle(now); });
+  auto& share = shares[address];
+  if (!share) share = std::make_shared<Share>();
+  return share;
+}
+
+std::string Hub::line_of(const Incoming& incoming) const {
+  return rate_key(find_client(incoming.peer, incoming.headers, proxies).address);
+}
 
 struct Server::Impl {
   Impl(const Settings& settings, TrustedProxies proxies, Dispatcher& dispatcher, Proxy* proxy, Pool& pool)
@@ -151,17 +166,29 @@ struct Server::Impl {
         co_await pause.async_wait(kToken);
         continue;
       }
-      std::string share;
-      if (const auto why = Connection::objection(*hub, socket, share); !why.empty()) {
-        if (hub->turning_away < kMaxTurnedAway) {
-          auto goodbye = Connection::turn_away(*hub, std::move(socket), why);
-          asio::co_spawn(hub->io, std::move(goodbye), asio::detached);
-        }
-        continue;
+      welcome(door, std::move(socket));
+      // Whoever knocks behind many others must not wait for a round of all other work for each of them.
+      for (int more = 0; more < kMostAtOnce; ++more) {
+        tcp::socket next{hub->io};
+        error_code none;
+        door.acceptor.accept(next, none);
+        if (none) break;
+        welcome(door, std::move(next));
       }
-      const auto connection = std::make_shared<Connection>(hub, std::move(socket), door.listener, std::move(share));
-      connection->start();
     }
+  }
+
+  void welcome(const Door& door, tcp::socket socket) {
+    std::string address;
+    if (const auto why = Connection::objection(*hub, socket, address); !why.empty()) {
+      if (hub->turning_away < kMaxTurnedAway) {
+        auto goodbye = Connection::turn_away(*hub, std::move(socket), why);
+        asio::co_spawn(hub->io, std::move(goodbye), asio::detached);
+      }
+      return;
+    }
+    const auto connection = std::make_shared<Connection>(hub, std::move(socket), door.listener, std::move(address));
+    connection->start();
   }
 
   void run() {
@@ -171,6 +198,11 @@ struct Server::Impl {
       asio::co_spawn(hub->io, std::move(accepting), asio::detached);
     }
     thread = std::thread([this] {
+      // splice() to a socket that is gone raises it, unlike Asio's own writes.
+      sigset_t pipe;
+      sigemptyset(&pipe);
+      sigaddset(&pipe, SIGPIPE);
+      pthread_sigmask(SIG_BLOCK, &pipe, nullptr);
       while (true) {
         try {
           hub->io.run();

@@ -5,8 +5,8 @@
 // Prints p50, p99 and their ratios, and the server's memory. The attackers come from other addresses, and work at the
 // lowest priority, because in life they would use other machines' processors.
 //
-//   DOCKER_HOST=… CREEL_TEST_DATABASE_URL=… CREEL_TEST_WORK=… front_bench [REQUESTS]        (./test.sh --all sets
-//   these)
+//   DOCKER_HOST=… CREEL_TEST_DATABASE_URL=… CREEL_TEST_WORK=… front_bench [REQUESTS [ATTACK]]
+//   (./test.sh --all sets these; ATTACK: a word of the name of those to run)
 #include <sys/syscall.h>
 
 #include <algorithm>
@@ -97,6 +97,7 @@ Attack many(int count, int from_each, int buffer, std::function<void(RawClient&,
 
 int main(int argc, char** argv) {
   const int requests = argc > 1 ? std::atoi(argv[1]) : 4'000;
+  const std::string only = argc > 2 ? argv[2] : "";
   raise_open_files();
   CreelProcess creel{{{"CREEL_RATE_LIMIT_API", "300"}}};
   creel.start();
@@ -109,7 +110,7 @@ int main(int argc, char** argv) {
   for (int i = 0; i < 50; ++i) documents += "GET /openapi.json HTTP/1.1\r\nHost: creel\r\n\r\n";
   const std::pair<const char*, Attack> attacks[] = {
       {"10,000 idle connections", many(
-                                      10'000, 1'000, 0, [](RawClient&, int) {}, 100ms)},
+                                      10'000, 1'000, 0, [](RawClient&, int) {}, 1s)},
       {"3,000 heads byte by byte", many(
                                        3'000, 1'000, 0,
                                        [](RawClient& client, int turn) {
@@ -145,6 +146,7 @@ int main(int argc, char** argv) {
               "RSS MiB");
   double worst = 0;
   for (const auto& [name, attack] : attacks) {
+    if (std::string{name}.find(only) == std::string::npos) continue;
     const Times calm = ask(creel, key, requests);
     std::atomic<bool> begun{false};
     Times during;

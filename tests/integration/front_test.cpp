@@ -252,6 +252,7 @@ TEST_F(Front, HangsUpOnHundredsWhoDoNotReadTheirAnswers) {
   for (int i = 0; i < 100; ++i) ask += "GET /openapi.json HTTP/1.1\r\nHost: creel\r\n\r\n";
   for (auto& client : attackers) client.say(ask, 0ms);
   EXPECT_TRUE(serves());
+  EXPECT_EQ(creel->call("GET", "/openapi.json").status, 200) << "others have room for large answers, too";
   const auto end = Steady::now() + 120s;
   // They do not read, so that they do not notice either: the server is asked.
   while (connections() > 5 && Steady::now() < end) std::this_thread::sleep_for(100ms);
@@ -318,6 +319,34 @@ TEST_F(Front, RefusesFloodsOfHeaders) {
   EXPECT_TRUE(all_gone(60s));
 }
 
+TEST_F(Front, TakesItsTimeToSayNoAgainAndAgain) {
+  start();
+  const auto refused = [&](const std::string& from) {
+    RawClient client{creel->url(), from};
+    client.say("nonsense\r\n\r\n");
+    return client.answer();
+  };
+  const auto begun = Steady::now();
+  for (int i = 0; i < 100; ++i) ASSERT_THAT(refused(attacker(1)), StartsWith("HTTP/1.1 400 ")) << i;
+  EXPECT_GE(Steady::now() - begun, 1'900ms) << "20 ms each";
+}
+
+TEST_F(Front, DoesNotReadALargeBodyOfSomebodyWhoHasSentTooMuchAlready) {
+  start({{"CREEL_RATE_LIMIT_API", "5"}});
+  const std::string head = kPost + "Content-Length: 1000000\r\n\r\n";
+  for (int i = 0; i < 5; ++i) {
+    RawClient client{creel->url(), attacker(1)};
+    client.say(head + std::string(1'000'000, ' '));
+    EXPECT_THAT(client.answer(), StartsWith("HTTP/1.1 400 ")) << i;
+  }
+  RawClient client{creel->url(), attacker(1)};
+  client.say(head);  // and nothing of the body
+  const std::string refused = client.hear_to_the_end();
+  EXPECT_THAT(refused, StartsWith("HTTP/1.1 429 "));
+  EXPECT_THAT(refused, HasSubstr("Connection: close"));
+  EXPECT_THAT(refused, HasSubstr("RateLimit-Remaining: 0"));
+}
+
 TEST_F(Front, BoundsTheMemoryOfAllBodiesTogether) {
   start();
   attack(400, 1'000);
@@ -330,6 +359,9 @@ TEST_F(Front, BoundsTheMemoryOfAllBodiesTogether) {
     });
   speakers.clear();
   EXPECT_TRUE(serves());
+  const std::string large(500'000, 'x');
+  EXPECT_EQ(creel->call("POST", "/api/auth/login", "", {{"email", "a@b"}, {"password", large}}).status, 401)
+      << "others have room for large bodies, too";
   int busy = 0;
   for (const auto end = Steady::now() + 60s; busy <= 200 && Steady::now() < end;)
     for (auto& client : attackers) busy += client.answer(20ms).starts_with("HTTP/1.1 503 ") ? 1 : 0;
