@@ -53,7 +53,7 @@ struct Config {
   std::string master_key;         // CREEL_MASTER_KEY: base64 of 32 bytes, "" = from the file. Secret.
   std::string master_key_previous;  // CREEL_MASTER_KEY_PREVIOUS: keys that only open, with commas between them. Secret.
   std::string master_key_file;      // CREEL_MASTER_KEY_FILE: default <state_dir>/master.key, made on first start
-  LogFormat log = LogFormat::automatic;  // CREEL_LOG
+  LogFormat log = LogFormat::automatic;                      // CREEL_LOG
   LogLevel log_level = LogLevel::info;                       // CREEL_LOG_LEVEL
   std::chrono::seconds resync{60};                           // CREEL_RESYNC_SECONDS
   std::chrono::seconds stats{10};                            // CREEL_STATS_SECONDS
