@@ -31,8 +31,6 @@ MUTATIONS = [
      "  if (false)\n    return wait(\"the engine"),
     ("the retention is read the wrong way round", "plan.cpp",
      "if (!desired.purge && now < until)", "if (!desired.purge && now > until)"),
-    ("the copy of a deleted agent is not kept beside another's volume", "plan.cpp",
-     "if (!desired.purge && now < until)", "if (!foreign && !desired.purge && now < until)"),
     ("an agent with an egress list does not wait for the fence", "plan.cpp",
      "if (!desired.spec.egress || !observed.fence ||", "if (true || !observed.fence ||"),
     ("the memory is cleared under a running process", "plan.cpp",
