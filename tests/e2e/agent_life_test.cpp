@@ -391,7 +391,7 @@ TEST(BadDays, AnImageThatCannotBeHadShowsAsErrorAndTheAgentRecoversWhenItAppears
   const std::filesystem::path folder = std::filesystem::path{required_env("CREEL_TEST_WORK")} / tag;
   std::filesystem::create_directories(folder / "absent");
   {
-    std::ifstream in{std::string{CREEL_SOURCE_DIR} + "/templates/reference/template.yaml"};
+    std::ifstream in{test::source_dir() + "/templates/reference/template.yaml"};
     std::stringstream text;
     text << in.rdbuf();
     std::string yaml = text.str();

@@ -33,7 +33,7 @@ class EngineProxy : public testing::Test {
                       {"SecurityOpt", {"no-new-privileges"}},
                       {"Tmpfs", {{"/tmp", ""}}},
                       {"Binds",
-                       {std::string{CREEL_SOURCE_DIR} + "/deploy/engine-proxy.conf:/etc/creel/engine-proxy.conf:ro",
+                       {test::source_dir() + "/deploy/engine-proxy.conf:/etc/creel/engine-proxy.conf:ro",
                         direct.substr(7) + ":/run/docker.sock", folder.string() + ":/run/engine"}}}}};
     const Answer made = creel.engine().call("POST", "/containers/create?name=" + name(), body);
     ASSERT_EQ(made.status, 201) << made.text;

@@ -11,6 +11,7 @@
 #include "tests/support/own_engine.hpp"
 #include "tests/support/registry.hpp"
 #include "tests/support/server_process.hpp"
+#include "tests/support/support.hpp"
 
 namespace creel::test {
 namespace {
@@ -99,8 +100,8 @@ TEST_F(FenceTest, KeepsAgentsFromTheHostFromItsNetworksAndFromEachOtherAndLetsTh
     std::string pidfile;
     ~Postgres() { script("scripts/postgres.sh stop '" + pidfile + "'"); }
   } postgres{folder + "/postgres.pid"};
-  const ServerProcess engine_tcp{{"python3", std::string{CREEL_SOURCE_DIR} + "/tests/support/engine_tcp.py",
-                                  required_env("DOCKER_HOST").substr(7)}};
+  const ServerProcess engine_tcp{
+      {"python3", test::source_dir() + "/tests/support/engine_tcp.py", required_env("DOCKER_HOST").substr(7)}};
   const std::string api_port = creel.url().substr(creel.url().rfind(':') + 1);
   creel.set("CREEL_LISTEN", "0.0.0.0:" + api_port);
 

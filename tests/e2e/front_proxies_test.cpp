@@ -68,8 +68,8 @@ TEST(FrontProxies, CaddyMakesCertificatesForAgentsAndForNobodyElse) {
 TEST(FrontProxies, LabelsOfATemplateStandOnTheContainersOfItsAgents) {
   const std::filesystem::path folder = required_env("CREEL_TEST_WORK") + "/labelled-templates/labelled";
   std::filesystem::create_directories(folder);
-  std::filesystem::copy_file(std::string{CREEL_SOURCE_DIR} + "/templates/reference/template.yaml",
-                             folder / "template.yaml", std::filesystem::copy_options::overwrite_existing);
+  std::filesystem::copy_file(test::source_dir() + "/templates/reference/template.yaml", folder / "template.yaml",
+                             std::filesystem::copy_options::overwrite_existing);
   std::ofstream{folder / "template.yaml", std::ios::app}
       << "labels:\n  traefik.enable: \"true\"\n  caddy: ${agent_id}.example.com\n";
   CreelProcess creel{{{"CREEL_TEMPLATES", folder.parent_path().string()}}};

@@ -25,7 +25,7 @@ using namespace std::chrono_literals;
 using nlohmann::json;
 using Steady = std::chrono::steady_clock;
 
-const std::string kMonitoring = CREEL_SOURCE_DIR "/monitoring";
+const std::string kMonitoring = test::source_dir() + "/monitoring";
 
 // Debian's prometheus on a port of its own, in a folder that goes with this object.
 class Prometheus {

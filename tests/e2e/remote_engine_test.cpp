@@ -11,6 +11,7 @@
 #include "tests/support/creel_process.hpp"
 #include "tests/support/inside.hpp"
 #include "tests/support/server_process.hpp"
+#include "tests/support/support.hpp"
 
 namespace creel::test {
 namespace {
@@ -58,8 +59,8 @@ class Elsewhere {
 
 TEST(RemoteEngine, IsWorkedWithFromAnotherHostAndItsAgentsAreReachedByNobodyElseThanThoseWhoReachTheAddress) {
   const Elsewhere elsewhere;
-  const ServerProcess engine_tcp{{"python3", std::string{CREEL_SOURCE_DIR} + "/tests/support/engine_tcp.py",
-                                  required_env("DOCKER_HOST").substr(7)}};
+  const ServerProcess engine_tcp{
+      {"python3", test::source_dir() + "/tests/support/engine_tcp.py", required_env("DOCKER_HOST").substr(7)}};
   CreelProcess creel{{{"CREEL_RESYNC_SECONDS", "2"},
                       {"CREEL_FENCE", "on"},
                       {"DOCKER_HOST", "tcp://" + std::string{Elsewhere::kHere} + ":" + engine_tcp.port()}}};

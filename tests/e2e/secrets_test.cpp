@@ -64,7 +64,7 @@ std::string output_of(const std::string& command) {
 // A template of the reference agent that says its provider's key at each start: its model is the key.
 std::string confessing_templates(const std::string& folder) {
   fs::create_directories(folder + "/confessing");
-  std::string yaml = read(std::string{CREEL_SOURCE_DIR} + "/templates/reference/template.yaml");
+  std::string yaml = read(test::source_dir() + "/templates/reference/template.yaml");
   const auto at = yaml.find("model: ${model}");
   EXPECT_NE(at, std::string::npos);
   yaml.replace(at, std::string{"model: ${model}"}.size(), "model: ${secret.anthropic}");

@@ -10,6 +10,7 @@
 #include "controller/secrets/password.hpp"
 #include "controller/store/credentials.hpp"
 #include "tests/integration/pg_fixture.hpp"
+#include "tests/support/support.hpp"
 
 namespace creel::cli {
 namespace {
@@ -21,7 +22,7 @@ class AccountCommands : public test::PgTest {
     out_.str("");
     err_.str("");
     const config::Environment environment = {
-        {"DATABASE_URL", conninfo_}, {"CREEL_STATE_DIR", "/nonexistent"}, {"CREEL_SHARE_DIR", CREEL_SOURCE_DIR}};
+        {"DATABASE_URL", conninfo_}, {"CREEL_STATE_DIR", "/nonexistent"}, {"CREEL_SHARE_DIR", test::source_dir()}};
     return cli::run(arguments, environment, Io{in, out_, err_}, [](const Config&) { return 0; });
   }
   std::string line() {

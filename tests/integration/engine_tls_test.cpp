@@ -35,7 +35,7 @@ class EngineTls : public test::DockerTest {
   }
 
   static void script(const std::string& arguments) {
-    EXPECT_EQ(0, std::system((CREEL_SOURCE_DIR "/scripts/engine.sh " + arguments + " >/dev/null").c_str()));
+    EXPECT_EQ(0, std::system((test::source_dir() + "/scripts/engine.sh " + arguments + " >/dev/null").c_str()));
   }
 
   EngineOptions engine_options() override {

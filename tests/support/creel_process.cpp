@@ -147,7 +147,7 @@ CreelProcess::CreelProcess(Env env) : controller_("t" + random_hex(4)) {
           {"CREEL_STATE_DIR", state_.string()},
           {"CREEL_CONTROLLER_ID", controller_},
           {"CREEL_DEFAULT_TEMPLATE", "reference"},
-          {"CREEL_SHARE_DIR", CREEL_SOURCE_DIR},
+          {"CREEL_SHARE_DIR", test::source_dir()},
           {"CREEL_RATE_LIMIT_PROVISION", "0"},
           {"CREEL_RATE_LIMIT_CHAT", "0"},
           {"CREEL_RATE_LIMIT_INSTANCE", "0"},

@@ -23,7 +23,7 @@ inline std::string probe_program() {
     std::ifstream file{path, std::ios::binary};
     return std::string{std::istreambuf_iterator<char>{file}, {}};
   };
-  const std::string source = std::string{CREEL_SOURCE_DIR} + "/tests/support/probe.c";
+  const std::string source = test::source_dir() + "/tests/support/probe.c";
   const std::string program = required_env("CREEL_TEST_WORK") + "/probe-" + sha256_hex(read(source)).substr(0, 12);
   if (!std::ifstream{program}) {
     const std::string made = "cc -O1 -static -s -Wall -Wextra -o '" + program + ".new' '" + source + "' && mv '" +

@@ -54,9 +54,8 @@ class Internet {
     run("cd " + folder_ +
         " && openssl req -x509 -newkey rsa:2048 -nodes -keyout key.pem -out cert.pem -subj /CN=allowed.test -days 2 "
         "-addext subjectAltName=DNS:allowed.test,DNS:*.allowed.test,DNS:denied.test 2>openssl.log");
-    servers_ = std::make_unique<ServerProcess>(
-        std::vector<std::string>{"ip", "netns", "exec", name_, "python3",
-                                 std::string{CREEL_SOURCE_DIR} + "/tests/support/internet.py", folder_});
+    servers_ = std::make_unique<ServerProcess>(std::vector<std::string>{
+        "ip", "netns", "exec", name_, "python3", test::source_dir() + "/tests/support/internet.py", folder_});
   }
   ~Internet() {
     servers_.reset();

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "tests/support/server_process.hpp"
+#include "tests/support/support.hpp"
 
 namespace creel::test {
 
@@ -15,8 +16,8 @@ class ModelServer {
   const std::string& port() const { return server_.port(); }
 
  private:
-  ServerProcess server_{{"python3", std::string{CREEL_SOURCE_DIR} + "/tests/support/model_server.py", "--host",
-                         "0.0.0.0", "--port", "0"}};
+  ServerProcess server_{
+      {"python3", test::source_dir() + "/tests/support/model_server.py", "--host", "0.0.0.0", "--port", "0"}};
 };
 
 // The configuration by which an OpenClaw agent talks to it; `host`: where its bridge reaches this machine.

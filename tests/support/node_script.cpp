@@ -12,6 +12,8 @@
 #include <cerrno>
 #include <cstdio>
 
+#include "tests/support/support.hpp"
+
 extern char** environ;
 
 namespace creel::test {
@@ -19,7 +21,7 @@ namespace {
 
 constexpr std::chrono::seconds kLongestAnswer{120};
 
-std::string scripts() { return std::string{CREEL_SOURCE_DIR} + "/tests/chain/"; }
+std::string scripts() { return test::source_dir() + "/tests/chain/"; }
 
 // The folder that holds the installed packages; "" with a failed test.
 std::string install() {

@@ -12,11 +12,13 @@
 #include <string>
 #include <utility>
 
+#include "tests/support/support.hpp"
+
 namespace creel::test {
 
 // The last line that a script of the project prints.
 inline std::string script(const std::string& command) {
-  FILE* pipe = popen(("cd " CREEL_SOURCE_DIR " && " + command).c_str(), "r");
+  FILE* pipe = popen(("cd " + test::source_dir() + " && " + command).c_str(), "r");
   std::string line, last;
   char piece[512];
   while (pipe != nullptr && std::fgets(piece, sizeof piece, pipe) != nullptr) last = piece;

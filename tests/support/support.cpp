@@ -14,8 +14,10 @@
 
 namespace creel::test {
 
+std::string source_dir() { return CREEL_SOURCE_DIR; }
+
 std::string golden(const std::string& name, const std::string& actual) {
-  const std::filesystem::path path = std::filesystem::path{CREEL_SOURCE_DIR} / "tests" / "golden" / name;
+  const std::filesystem::path path = std::filesystem::path{source_dir()} / "tests" / "golden" / name;
   if (std::getenv("CREEL_UPDATE_GOLDEN") != nullptr) {
     std::filesystem::create_directories(path.parent_path());
     std::ofstream{path} << actual << "\n";

@@ -10,6 +10,9 @@ namespace creel::test {
 // is written there first: look at the diff before committing it.
 std::string golden(const std::string& name, const std::string& actual);
 
+// Where this checkout is. A function, so that only its own file has to be compiled anew in another folder.
+std::string source_dir();
+
 // The variable, or a failed test that says what is missing and how to get it: tests never skip silently.
 std::string required_env(const char* name);
 

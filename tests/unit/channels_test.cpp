@@ -54,7 +54,7 @@ class ShippedTemplate : public testing::Test {
   // Every rendered file, one after the other, as the golden files hold them.
   static std::string rendered(const std::string& name, const std::map<std::string, std::string>& secrets,
                               const std::string& provider = "openrouter") {
-    auto tmpl = config::load_template(std::string{CREEL_SOURCE_DIR} + "/templates/" + name);
+    auto tmpl = config::load_template(test::source_dir() + "/templates/" + name);
     EXPECT_TRUE(tmpl) << tmpl.error().message;
     RenderInput input;
     input.id = *AgentId::parse("0123456789abcdef");

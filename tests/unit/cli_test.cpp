@@ -11,6 +11,7 @@
 #include "controller/cli/api_client.hpp"
 #include "controller/cli/doctor.hpp"
 #include "controller/cli/format.hpp"
+#include "tests/support/support.hpp"
 #include "tests/unit/gateway_fake_server.hpp"
 
 namespace creel::cli {
@@ -27,7 +28,7 @@ class CliTest : public ::testing::Test {
     std::string pattern = (fs::temp_directory_path() / "creel-cli-XXXXXX").string();
     ASSERT_NE(mkdtemp(pattern.data()), nullptr);
     state_ = pattern;
-    environment_ = {{"CREEL_STATE_DIR", state_}, {"CREEL_SHARE_DIR", CREEL_SOURCE_DIR}, {"CREEL_API_KEY", "sk_test"}};
+    environment_ = {{"CREEL_STATE_DIR", state_}, {"CREEL_SHARE_DIR", test::source_dir()}, {"CREEL_API_KEY", "sk_test"}};
   }
   void TearDown() override { fs::remove_all(state_); }
 

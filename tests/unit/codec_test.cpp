@@ -19,7 +19,7 @@ namespace {
 using nlohmann::json;
 
 std::string recorded(const std::string& name) {
-  std::ifstream file{std::string{CREEL_SOURCE_DIR} + "/tests/golden/engine/" + name, std::ios::binary};
+  std::ifstream file{test::source_dir() + "/tests/golden/engine/" + name, std::ios::binary};
   EXPECT_TRUE(file) << name;
   return {std::istreambuf_iterator<char>{file}, {}};
 }

@@ -7,6 +7,8 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "tests/support/support.hpp"
+
 namespace creel::config {
 namespace {
 
@@ -230,11 +232,11 @@ TEST(Config, PublishesAgentsAtTheLoopbackAddressOfAnEngineOverTcpUnlessToldOther
 
 TEST(Config, FindsTheTemplatesOfASourceCheckout) {
   Sources sources = home();
-  sources.executable = CREEL_SOURCE_DIR "/build/release/creel";
+  sources.executable = test::source_dir() + "/build/release/creel";
   sources.environment["CREEL_SHARE_DIR"] = "/nonexistent";
   EXPECT_EQ(load(sources)->config.shipped_templates, "");
-  sources.environment["CREEL_SHARE_DIR"] = CREEL_SOURCE_DIR;
-  EXPECT_EQ(load(sources)->config.shipped_templates, CREEL_SOURCE_DIR "/templates");
+  sources.environment["CREEL_SHARE_DIR"] = test::source_dir();
+  EXPECT_EQ(load(sources)->config.shipped_templates, test::source_dir() + "/templates");
 }
 
 TEST(Config, GivesEverySettingAKeyAFlagAndAnExplanationOfItsOwn) {

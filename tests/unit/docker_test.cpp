@@ -23,7 +23,7 @@ namespace {
 using namespace std::chrono_literals;
 
 std::string recorded(const std::string& name) {
-  std::ifstream file{std::string{CREEL_SOURCE_DIR} + "/tests/golden/engine/" + name, std::ios::binary};
+  std::ifstream file{test::source_dir() + "/tests/golden/engine/" + name, std::ios::binary};
   EXPECT_TRUE(file) << name;
   return {std::istreambuf_iterator<char>{file}, {}};
 }

@@ -13,6 +13,7 @@
 #include "controller/exporter/happenings.hpp"
 #include "controller/exporter/process_numbers.hpp"
 #include "tests/support/scrape.hpp"
+#include "tests/support/support.hpp"
 
 namespace creel {
 namespace {
@@ -52,7 +53,7 @@ TEST(MetricsTable, KeepsToTheConventions) {
 
 // Rewritten with CREEL_UPDATE_GOLDEN=1.
 TEST(MetricsTable, IsWhatTheDocumentationShows) {
-  const std::string file = CREEL_SOURCE_DIR "/monitoring/metrics.md";
+  const std::string file = test::source_dir() + "/monitoring/metrics.md";
   std::stringstream read;
   read << std::ifstream{file}.rdbuf();
   std::string text = read.str();

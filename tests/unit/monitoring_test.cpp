@@ -11,6 +11,7 @@
 #include <sstream>
 
 #include "controller/metrics/definitions.hpp"
+#include "tests/support/support.hpp"
 
 namespace creel {
 namespace {
@@ -18,7 +19,7 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-const fs::path kFolder = fs::path{CREEL_SOURCE_DIR} / "monitoring";
+const fs::path kFolder = fs::path{test::source_dir()} / "monitoring";
 // What a scrape adds, and the name of a histogram's bounds.
 const std::set<std::string> kEverywhere{"job", "instance", "namespace", "le"};
 

@@ -9,6 +9,7 @@
 #include <sstream>
 
 #include "api/routes.hpp"
+#include "tests/support/support.hpp"
 
 namespace creel::api {
 namespace {
@@ -50,7 +51,7 @@ json resolved(const json& doc, const json& value) {
 }
 
 TEST(OpenApi, IsServedAsTheFileStands) {
-  std::ifstream file{std::string{CREEL_SOURCE_DIR} + "/api/openapi.yaml"};
+  std::ifstream file{test::source_dir() + "/api/openapi.yaml"};
   std::stringstream text;
   text << file.rdbuf();
   EXPECT_EQ(openapi_document(), text.str());

@@ -9,6 +9,7 @@
 
 #include "controller/config/config.hpp"
 #include "controller/gateway/gateway.hpp"
+#include "tests/support/support.hpp"
 
 namespace creel::config {
 namespace {
@@ -276,7 +277,7 @@ class Shipped : public ::testing::Test {
  protected:
   Config config_ = [] {
     Sources sources;
-    sources.environment = {{"HOME", "/home/ada"}, {"CREEL_SHARE_DIR", CREEL_SOURCE_DIR}};
+    sources.environment = {{"HOME", "/home/ada"}, {"CREEL_SHARE_DIR", test::source_dir()}};
     return load(sources)->config;
   }();
 };

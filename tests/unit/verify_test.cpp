@@ -15,6 +15,7 @@
 #include "api/verify/verifier.hpp"
 #include "api/verify/webauthn.hpp"
 #include "controller/core/ids.hpp"
+#include "tests/support/support.hpp"
 #include "tests/unit/http_scripted_server.hpp"
 
 namespace creel::verify {
@@ -427,7 +428,7 @@ TEST(Verifier, CountsTheTimeOfAllItsReadsTogether) {
 // As tests/chain/record_registrations.js wrote them.
 struct Recorded {
   explicit Recorded(const std::string& name) {
-    std::ifstream file{std::string{CREEL_SOURCE_DIR} + "/tests/golden/webauthn/" + name + ".json"};
+    std::ifstream file{test::source_dir() + "/tests/golden/webauthn/" + name + ".json"};
     const json whole = json::parse(file, nullptr, false);
     EXPECT_TRUE(whole.is_object()) << name;
     credential = whole.value("credential", json::object());
