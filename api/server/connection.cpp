@@ -37,6 +37,8 @@ constexpr std::size_t kFirstRead = 512;
 constexpr std::size_t kSmall = 16 * 1024;
 // To one address; and the longest that one connection waits for that.
 constexpr std::chrono::milliseconds kBetweenRefusals{20}, kLongestRest{1'000};
+// Connections with TLS that owe us a request: what OpenSSL keeps for one takes some 75 KB.
+constexpr std::size_t kMostWaitingTls = 1'000;
 // Enough for a pipe that is never empty.
 constexpr int kMostUnsent = 128 * 1024;
 
@@ -75,6 +77,7 @@ Connection::Connection(std::shared_ptr<Hub> hub, asio::ip::tcp::socket socket, L
 
 Connection::~Connection() {
   if (events_) events_->shut();
+  end_waiting();
   hub_.connections.erase(this);
   --hub_.count;
   count_body(0);
@@ -129,6 +132,7 @@ asio::awaitable<bool> Connection::shake_hands() {
     co_return false;
   }
   ClientStream::Tls& tls = client_.begin_tls();
+  begin_waiting();
   const auto first = buffer_.data();
   const Tuple shaken = co_await tls.async_handshake(asio::ssl::stream_base::server, first, kToken);
   if (std::get<0>(shaken)) co_return false;
@@ -140,6 +144,7 @@ asio::awaitable<bool> Connection::await_first_byte() {
   if (buffer_.size() > 0) co_return true;  // pipelined
   idle_ = true;
   if (hub_.draining) co_return false;
+  begin_waiting();
   // Who connects and says nothing gets less patience than who has been a good client.
   const auto patience = first_ ? hub_.settings.header_timeout : hub_.settings.idle_timeout;
   first_ = false;
@@ -195,6 +200,7 @@ asio::awaitable<bool> Connection::serve_one() {
     std::optional<Place> place =
         hub_.proxy->find(parser.get()[http::field::host], parser.get().target(), listener_ == Listener::gateway);
     if (place) {
+      end_waiting();
       if (!passage_) passage_ = std::make_unique<AgentPassage>(weak_hub_.lock(), client_, buffer_, ahead_);
       const std::shared_ptr<void> alive = shared_from_this();
       co_return co_await passage_->serve(parser, *std::move(place), peer_, client_.tls() != nullptr, alive);
@@ -212,14 +218,16 @@ asio::awaitable<bool> Connection::serve_one() {
   if (large) incoming.rate = hub_.dispatcher.take_rate(incoming);
   const bool unread = large && !incoming.rate->allowed;
   if (!unread) {
+    if (!parser.is_done()) begin_waiting();
     const bool body_read = co_await read_body(parser);
     if (!body_read) co_return false;
     incoming.body = std::move(parser.get().body());
   }
+  end_waiting();
   auto box = std::make_shared<Mailbox>();
   asio::steady_timer answered{hub_.io, asio::steady_timer::time_point::max()};
   box->wake = [&answered] { answered.cancel(); };
-  dispatch(std::move(incoming), box);
+  dispatch(std::move(incoming), large && !unread, box);
   // The mailbox is filled on this thread, so nothing comes between the question and the waiting.
   while (!box->full()) co_await answered.async_wait(kToken);
   box->wake = nullptr;
@@ -304,7 +312,22 @@ bool Connection::count_body(std::size_t bytes) {
   return bytes <= kSmall || (hub_.body_bytes <= most && (!share_ || share_->body_bytes <= Share::most(most)));
 }
 
-void Connection::dispatch(Incoming incoming, std::shared_ptr<Mailbox> box) {
+void Connection::begin_waiting() {
+  if (client_.tls() == nullptr) return;
+  end_waiting();
+  waiting_ = hub_.waiting_tls.insert(hub_.waiting_tls.end(), this);
+  if (hub_.waiting_tls.size() <= kMostWaitingTls) return;
+  Connection& longest = *hub_.waiting_tls.front();
+  longest.end_waiting();
+  longest.abort();
+}
+
+void Connection::end_waiting() {
+  if (waiting_) hub_.waiting_tls.erase(*waiting_);
+  waiting_.reset();
+}
+
+void Connection::dispatch(Incoming incoming, bool large, std::shared_ptr<Mailbox> box) {
   // What is posted to the pool may outlive this connection and the server.
   auto complete = [weak = weak_hub_, share = share_, box](Response response) {
     const auto hub = weak.lock();
@@ -323,7 +346,9 @@ void Connection::dispatch(Incoming incoming, std::shared_ptr<Mailbox> box) {
       if (box->wake) box->wake();
     });
   };
-  Pool& pool = hub_.dispatcher.at_once(incoming.method, incoming.target) ? *hub_.at_once : hub_.pool;
+  Pool& pool = hub_.dispatcher.at_once(incoming.method, incoming.target) ? *hub_.at_once
+               : large                                                   ? *hub_.large
+                                                                         : hub_.pool;
   const std::string line = hub_.line_of(incoming);
   auto work = [&dispatcher = hub_.dispatcher, weak = weak_hub_, box, complete = std::move(complete),
                incoming = std::move(incoming)]() mutable {

@@ -6,6 +6,7 @@
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/http/parser.hpp>
 #include <boost/beast/http/string_body.hpp>
+#include <list>
 #include <memory>
 #include <optional>
 #include <string>
@@ -58,6 +59,9 @@ class Connection : public std::enable_shared_from_this<Connection> {
   boost::asio::awaitable<bool> read_body(Parser& parser);
   // Counts what the body of the request takes; false: all bodies together would take too much.
   bool count_body(std::size_t bytes);
+  // With TLS, only so many may be waited for; when there are more, the one that has been for the longest is closed.
+  void begin_waiting();
+  void end_waiting();
   boost::asio::awaitable<void> write_stream(Stream stream, unsigned version, bool head_only);
   boost::asio::awaitable<bool> write_event(const std::string& text, bool chunked);
   boost::asio::awaitable<void> watch_for_leaving(std::shared_ptr<Connection> self, std::shared_ptr<EventStream> events);
@@ -65,7 +69,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   // for its own, and nothing more is read from it meanwhile. Saying no to a flood costs those who flood.
   boost::asio::awaitable<void> rest();
   boost::asio::awaitable<void> refuse(int status, std::string code, std::string message);
-  void dispatch(Incoming incoming, std::shared_ptr<Mailbox> box);
+  void dispatch(Incoming incoming, bool large, std::shared_ptr<Mailbox> box);
 
   // Held weakly by those outside of the io thread. Here a plain reference: the hub holds what runs on its io_context.
   Hub& hub_;
@@ -80,6 +84,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   const std::shared_ptr<Share> share_;  // null: it has none
   std::size_t body_bytes_ = 0;          // in Hub::body_bytes
   std::shared_ptr<EventStream> events_;
+  std::optional<std::list<Connection*>::iterator> waiting_;  // in Hub::waiting_tls
   bool idle_ = true;
   bool first_ = true;
 };

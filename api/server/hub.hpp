@@ -10,6 +10,7 @@
 #include <boost/asio/io_context.hpp>
 #include <chrono>
 #include <functional>
+#include <list>
 #include <memory>
 #include <string>
 #include <unordered_map>
@@ -82,8 +83,10 @@ struct Hub {
   Proxy* const proxy;  // null: there are no agents' addresses
   Pool& pool;
   Pool* at_once = nullptr;        // of one thread, for routes that wait for nothing
+  Pool* large = nullptr;          // for requests with large bodies
   std::unique_ptr<TlsFiles> tls;  // null: none
   std::unordered_set<Connection*> connections;
+  std::list<Connection*> waiting_tls;   // who owes us a request, and takes much memory; longest first
   std::atomic<std::size_t> count{0};    // of connections, for metrics
   std::atomic<std::size_t> tunnels{0};  // to agents, for metrics
   std::size_t turning_away = 0;         // connections that are being told that they are too many

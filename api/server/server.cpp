@@ -130,6 +130,7 @@ struct Server::Impl {
         gateway(hub->io, Listener::gateway),
         work(hub->io.get_executor()) {
     hub->at_once = &at_once;
+    hub->large = &large;
   }
 
   std::shared_ptr<Hub> hub;
@@ -141,6 +142,8 @@ struct Server::Impl {
   bool empty = false;
   bool stopped = false;
   Pool at_once{1};
+  // To take a large body apart is work, not waiting. It gets one processor, so that there is one for everybody else.
+  Pool large{1};
 
   Result<void> open() {
     const Settings& settings = hub->settings;

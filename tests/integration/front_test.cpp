@@ -1,11 +1,13 @@
 // The HTTP front of a live `creel serve` against those who mean it ill: slow ones, many, large ones, ambiguous ones.
 // Others are served all the while, and memory stays bounded. How fast others are served is for tests/bench/front_bench.
 #include <gmock/gmock.h>
+#include <openssl/ssl.h>
 
 #include <deque>
 #include <iostream>
 #include <thread>
 
+#include "tests/support/certificates.hpp"
 #include "tests/support/creel_process.hpp"
 #include "tests/support/raw_client.hpp"
 #include "tests/support/support.hpp"
@@ -33,9 +35,10 @@ int answers_in(const std::string& text) {
 
 class Front : public testing::Test {
  protected:
-  void start(CreelProcess::Env env = {}) {
+  void start(CreelProcess::Env env = {}, const Certificates* tls = nullptr) {
     raise_open_files();
     creel = std::make_unique<CreelProcess>(std::move(env));
+    if (tls != nullptr) creel->speak_tls(tls->dir + "/server.pem", tls->dir + "/server.key", tls->dir + "/ca.pem");
     creel->start();
     key = creel->user("owner@example.com");
   }
@@ -272,6 +275,30 @@ TEST_F(Front, KeepsTenThousandIdleConnectionsAndServesOthers) {
   EXPECT_TRUE(serves());
   std::cout << connections() << " connections\n";
   EXPECT_GE(connections(), 10'000);
+}
+
+// What OpenSSL keeps for a connection is many times what a plain one takes.
+TEST_F(Front, LetsTenThousandWhoHaveShakenHandsWaitOnlyAsLongAsThereIsMemory) {
+  const Certificates certificates;
+  start({{"CREEL_HTTP_HEADER_TIMEOUT", "10m"}, {"CREEL_HTTP_IDLE_TIMEOUT", "30m"}}, &certificates);
+  const std::unique_ptr<SSL_CTX, decltype(&SSL_CTX_free)> context{SSL_CTX_new(TLS_client_method()), &SSL_CTX_free};
+  int shaken = 0;
+  for (int i = 0; i < 10'000; ++i) {
+    attackers.emplace_back(creel->url(), attacker(1 + i / 500));
+    // The state of the client's side is not needed once hands are shaken.
+    const std::unique_ptr<SSL, decltype(&SSL_free)> tls{SSL_new(context.get()), &SSL_free};
+    SSL_set_fd(tls.get(), attackers.back().fd());
+    shaken += SSL_connect(tls.get()) == 1 ? 1 : 0;
+  }
+  EXPECT_EQ(shaken, 10'000) << "whoever comes is let in";
+  EXPECT_TRUE(serves());
+  const auto end = Steady::now() + 60s;
+  while (connections() > 1'010 && Steady::now() < end) std::this_thread::sleep_for(100ms);
+  std::cout << connections() << " connections\n";
+  EXPECT_LE(connections(), 1'010);
+  EXPECT_GE(connections(), 1'000);
+  EXPECT_TRUE(attackers.front().gone());
+  EXPECT_FALSE(attackers.back().gone()) << "who came last is kept";
 }
 
 TEST_F(Front, GivesOneAddressOnlyItsShareOfTheConnections) {

@@ -194,6 +194,13 @@ void CreelProcess::listen_at(const std::string& host) {
   url_ = "http://" + env_["CREEL_LISTEN"];
 }
 
+void CreelProcess::speak_tls(const std::string& certificate, const std::string& key, const std::string& ca) {
+  env_["CREEL_TLS_CERT"] = certificate;
+  env_["CREEL_TLS_KEY"] = key;
+  url_ = "https://" + env_["CREEL_LISTEN"];
+  tls_ = http::Tls{ca, "", ""};
+}
+
 void CreelProcess::launch() {
   const std::string log_file = (state_ / "serve.log").string();
   pid_ = spawn({binary(), "serve"}, environment(), "/dev/null", log_file, log_file);
@@ -282,6 +289,7 @@ Answer CreelProcess::call(const std::string& method, const std::string& path, co
   http::Request request;
   request.method = method;
   request.url = url_ + path;
+  request.tls = tls_;
   request.headers = std::move(headers);
   if (!key.empty()) request.headers.emplace_back("Authorization", "Bearer " + key);
   if (!body.is_null()) {

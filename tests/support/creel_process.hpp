@@ -62,6 +62,8 @@ class CreelProcess {
   void set(const std::string& variable, const std::string& value) { env_[variable] = value; }
   // The same: at this address of another network namespace instead of the loopback one.
   void listen_at(const std::string& host);
+  // The same: with TLS, which call() then speaks; PEM files.
+  void speak_tls(const std::string& certificate, const std::string& key, const std::string& ca);
   void launch();     // does not wait for anything
   void start();      // launch(), and waits until /readyz answers
   void kill_hard();  // kill -9
@@ -100,6 +102,7 @@ class CreelProcess {
   std::string controller_;
   std::string database_;
   std::string url_;
+  std::optional<http::Tls> tls_;
   std::filesystem::path state_;
   pid_t pid_ = 0;
   http::Client client_;

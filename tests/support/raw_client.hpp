@@ -65,6 +65,7 @@ class RawClient {
   RawClient& operator=(const RawClient&) = delete;
 
   bool connected() const { return connected_; }
+  int fd() const { return fd_; }
   void leave() {
     if (fd_ >= 0) close(fd_);
     fd_ = -1;
