@@ -694,7 +694,7 @@ int run_serve(const Config& config) {
     app.stop();
     return 1;
   }
-  spdlog::info("serving on http://{}", app.address());
+  spdlog::info("serving on {}://{}", config.tls_cert.empty() ? "http" : "https", app.address());
   int received = 0;
   sigwait(&signals, &received);
   spdlog::info("{}: stopping; agents run on", app.failed()         ? "cannot go on"

@@ -63,8 +63,13 @@ void add_agents(Metrics::Page& page, const std::vector<store::FleetAgent>& fleet
     shown.insert(id);
   }
   page.add("creel_agents_without_series", static_cast<double>(all.size() - shown.size()));
-  for (const auto& agent : fleet)
-    if (shown.contains(agent.id)) page.add("creel_agent_phase", {agent.id.str(), to_string(agent.phase)}, 1);
+  for (const auto& agent : fleet) {
+    if (!shown.contains(agent.id)) continue;
+    const std::string id = agent.id.str();
+    page.add("creel_agent_phase", {id, to_string(agent.phase)}, 1);
+    page.add("creel_agent_messages", {id}, static_cast<double>(agent.messages));
+    page.add("creel_agent_messages_failed", {id}, static_cast<double>(agent.messages_failed));
+  }
   for (const auto& [agent, sample] : samples) {
     if (!shown.contains(agent)) continue;
     const Metrics::Values label{agent.str()};

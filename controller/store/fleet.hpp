@@ -1,6 +1,7 @@
 // Fleet: all agents of a controller at a glance, as their status rows say. One statement. Errors: see pg.hpp.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -14,8 +15,10 @@ namespace creel::store {
 struct FleetAgent {
   AgentId id;
   Phase phase = Phase::unknown;
-  std::string cause;     // AgentStatus::cause
-  bool settled = false;  // the newest wish was looked at, and nothing is left to do for it or to wait for
+  std::string cause;                 // AgentStatus::cause
+  bool settled = false;              // the newest wish was looked at, and nothing is left to do for it or to wait for
+  std::int64_t messages = 0;         // of people, that are kept
+  std::int64_t messages_failed = 0;  // of these
 };
 
 // In the order of their ids; tombstones too.

@@ -218,6 +218,10 @@ def test_rules_alerts_and_boards_are_those_of_the_repository():
     rules = [o for o in every if o["kind"] == "PrometheusRule"]
     files = [yaml.safe_load((monitoring / kind / "creel.yaml").read_text())["groups"] for kind in ("rules", "alerts")]
     assert [o["spec"]["groups"] for o in rules] == [files[0] + files[1]]
+    linked = rendered("monitoring", "--set", "metrics.prometheusRule.enabled=true",
+                      "--set", "metrics.prometheusRule.runbooks=https://wiki.example.com/runbooks/")
+    links = re.findall(r"runbook_url: (\S+)", linked)
+    assert links and all(re.fullmatch(r"https://wiki\.example\.com/runbooks/Creel\w+\.md", link) for link in links), links
     boards = {name: text for o in every if o["kind"] == "ConfigMap" and "grafana_dashboard" in o["metadata"]["labels"]
               for name, text in o["data"].items()}
     assert boards == {path.name: path.read_text() for path in (monitoring / "dashboards").glob("*.json")} and boards

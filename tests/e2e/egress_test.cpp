@@ -134,6 +134,9 @@ TEST_F(EgressTest, LetsAnAgentReachTheNamesOnItsListAndNothingElseByWhateverWay)
     EXPECT_FALSE(inside.run({"dns", server, "allowed.test", "1"}).starts_with("NOERROR")) << server;
   EXPECT_FALSE(inside.run({"dns", bridge, "allowed.test", "1"}).starts_with("NOERROR"));
   EXPECT_FALSE(inside.run({"udp", Internet::kServer, "9999", "hello"}).starts_with("answer"));
+  // Nobody takes all the connections of a gateway that is shared.
+  EXPECT_EQ(inside.run({"hold", gateway, "443", "300"}), "256");
+  EXPECT_EQ(inside.run({"tls", gateway, "443", "allowed.test"}), "answered") << "those are given back";
   // The other agent listens on an allowed port: only the gateway may be reached on it.
   const Inside other{creel.engine(), beside};
   ASSERT_EQ(other.run({"listen", "443"}), "listening");

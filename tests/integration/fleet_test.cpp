@@ -5,6 +5,7 @@
 
 #include "controller/store/agent_repository.hpp"
 #include "controller/store/lease.hpp"
+#include "controller/store/messages.hpp"
 #include "tests/integration/pg_fixture.hpp"
 
 namespace creel::store {
@@ -35,6 +36,20 @@ TEST_F(Fleet, SaysOfEachAgentOfThisControllerHowItIsAndWhetherItIsAsWished) {
   record(1, Phase::crash_looping, "OOMKilled", "wait: the next try", 1);
   record(2, Phase::ready, "", "converged", 0);  // a newer wish was not looked at yet
   run("UPDATE agents SET controller_id = 'another' WHERE id = $1", {rows[3].id});
+  auto talk = begin();
+  const auto session = ensure_session(talk, rows[1].id, "topic:x", "api", system_now());
+  ASSERT_TRUE(session) << session.error().message;
+  for (int i = 0; i < 3; ++i) {
+    Message message;
+    message.agent = rows[1].id;
+    message.session_id = session->id;
+    message.platform = "api";
+    message.content = "hello";
+    message.at = system_now();
+    if (i == 0) message.error = "no answer";
+    ASSERT_TRUE(add_message(talk, message));
+  }
+  ASSERT_TRUE(talk.commit());
 
   auto read = begin();
   const auto fleet = list_fleet(read, "creel");
@@ -46,6 +61,8 @@ TEST_F(Fleet, SaysOfEachAgentOfThisControllerHowItIsAndWhetherItIsAsWished) {
     EXPECT_EQ(agent.phase, i == 1 ? Phase::crash_looping : Phase::ready);
     EXPECT_EQ(agent.cause, i == 1 ? "OOMKilled" : "");
     EXPECT_EQ(agent.settled, i == 0);
+    EXPECT_EQ(agent.messages, i == 1 ? 3 : 0);
+    EXPECT_EQ(agent.messages_failed, i == 1 ? 1 : 0);
   }
 }
 

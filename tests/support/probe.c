@@ -5,6 +5,7 @@
  *   udp ADDRESS PORT TEXT       "answer: ...", or "silence"
  *   dns SERVER NAME TYPE        over UDP: "NOERROR 203.0.113.10", "NXDOMAIN", "silence", ...; TYPE: 1 = A, 28 = AAAA
  *   tls ADDRESS PORT NAME       a ClientHello with that server name: "answered", or "closed"
+ *   hold ADDRESS PORT COUNT     "N": so many of COUNT connections at once that the other side does not close
  *   cat PATH | ls PATH | write PATH | listen PORT
  */
 #include <arpa/inet.h>
@@ -180,6 +181,21 @@ static void tls(const char* address, const char* port, const char* name) {
   printf("%s\n", got > 0 && reply[0] == 22 ? "answered" : got > 0 ? "alert" : "closed");
 }
 
+static void hold(const char* address, const char* port, int count) {
+  struct pollfd all[1024];
+  for (int i = 0; i < count; ++i) all[i] = (struct pollfd){connected(address, port), POLLIN, 0};
+  /* Until nothing more happens for a while: nobody says anything, so whatever can be read is an end. */
+  int ended = 0;
+  while (poll(all, (nfds_t)count, WAIT_MS) > 0)
+    for (int i = 0; i < count; ++i) {
+      if (!all[i].revents) continue;
+      ++ended;
+      all[i].fd = -1;
+      all[i].revents = 0;
+    }
+  printf("%d\n", count - ended);
+}
+
 int main(int count, char** args) {
   const char* verb = count > 1 ? args[1] : "";
   if (!strcmp(verb, "tcp") && count == 4) {
@@ -197,6 +213,8 @@ int main(int count, char** args) {
     dns(args[2], args[3], atoi(args[4]));
   } else if (!strcmp(verb, "tls") && count == 5) {
     tls(args[2], args[3], args[4]);
+  } else if (!strcmp(verb, "hold") && count == 5 && atoi(args[4]) <= 1000) {
+    hold(args[2], args[3], atoi(args[4]));
   } else if (!strcmp(verb, "cat") && count == 3) {
     char text[65536];
     const int fd = open(args[2], O_RDONLY);

@@ -181,7 +181,7 @@ TEST(AgentNumbers, AreGivenOfNoMoreAgentsThanWantedAndSayHowManyAreLeftOut) {
   std::vector<store::FleetAgent> fleet;
   std::vector<AgentSample> samples;
   for (int i = 1; i <= 10; ++i) {
-    fleet.push_back({agent(i), i == 10 ? Phase::deleted : Phase::ready, "", true});
+    fleet.push_back({agent(i), i == 10 ? Phase::deleted : Phase::ready, "", true, 10 * i, i});
     StatsSample sample;
     sample.cpu_seconds_total = i;
     sample.memory_bytes = 1000 * i;
@@ -195,6 +195,8 @@ TEST(AgentNumbers, AreGivenOfNoMoreAgentsThanWantedAndSayHowManyAreLeftOut) {
   const Scrape three = with(3);
   EXPECT_EQ(three.value("creel_agents_without_series"), 6) << "nine live agents";
   EXPECT_EQ(three.value("creel_agent_phase"), 3);
+  EXPECT_EQ(three.value("creel_agent_messages", {{"agent", agent(2).str()}}), 20);
+  EXPECT_EQ(three.value("creel_agent_messages_failed"), 1 + 2 + 3);
   EXPECT_EQ(three.value("creel_agent_cpu_seconds_total"), 1 + 2 + 3);
   EXPECT_EQ(three.value("creel_agent_memory_working_set_bytes", {{"agent", agent(3).str()}}), 3000);
   EXPECT_EQ(three.value("creel_agent_network_receive_bytes_total", {{"agent", agent(2).str()}}), std::nullopt)
