@@ -165,6 +165,14 @@ def runs(line, step):
         yield run
 
 
+def colours_of(panel, series):
+    """Of each line: what the board says for its name, or one after another of the style's."""
+    fixed = {override["matcher"].get("options"): one["value"].get("fixedColor")
+             for override in panel.get("fieldConfig", {}).get("overrides", []) if override["matcher"]["id"] == "byName"
+             for one in override["properties"] if one["id"] == "color"}
+    return [escape(fixed.get(name) or f"var(--c{number % COLOURS})") for number, (name, _) in enumerate(series)]
+
+
 def chart(panel, series, window):
     look = panel.get("fieldConfig", {}).get("defaults", {})
     custom, unit = look.get("custom", {}), look.get("unit", "short")
@@ -182,8 +190,8 @@ def chart(panel, series, window):
         return f"{(at - begin) / (end - begin) * 1000:.1f} {(marks[-1] - value) / (marks[-1] - marks[0]) * 100:.2f}"
 
     drawn, texts = "".join(f'<path class="rule" d="M{place(begin, mark)}H1000"/>' for mark in marks), ""
-    for number, line in reversed(list(enumerate(lines))):
-        colour, opacity = f"var(--c{number % COLOURS})", custom.get("fillOpacity", 0) / 100
+    colours, opacity = colours_of(panel, series), custom.get("fillOpacity", 0) / 100
+    for colour, line in reversed(list(zip(colours, lines))):
         for run in runs(line, window["step"]):
             over = "M" + "L".join(place(at, top) for at, top, _ in run) + ("h0" if len(run) == 1 else "")
             under = "L".join(place(at, max(bottom, marks[0])) for at, _, bottom in reversed(run))
@@ -239,8 +247,8 @@ def panel_of(panel, asked, window, top):
         shown = (f'<p class="value">{escape(look["noValue"])}</p>' if "noValue" in look else "") + '<p class="none">no data</p>'
     elif panel["type"] == "timeseries":
         shown = chart(panel, series, window) + '<ul class="keys">' + "".join(
-            f'<li><b style="background:var(--c{number % COLOURS})"></b>{escape(name)} <em>{said(points[-1][1], unit)}</em>'
-            for number, (name, points) in enumerate(series)) + "</ul>"
+            f'<li><b style="background:{of_line}"></b>{escape(name)} <em>{said(points[-1][1], unit)}</em>'
+            for of_line, (name, points) in zip(colours_of(panel, series), series)) + "</ul>"
     elif panel["type"] == "stat":
         shown, colour = stat(panel, series)
     else:
