@@ -246,9 +246,10 @@ def panel_of(panel, asked, window, top):
     if not series:
         shown = (f'<p class="value">{escape(look["noValue"])}</p>' if "noValue" in look else "") + '<p class="none">no data</p>'
     elif panel["type"] == "timeseries":
+        newest = max(points[-1][0] for _, points in series)
         shown = chart(panel, series, window) + '<ul class="keys">' + "".join(
-            f'<li><b style="background:{of_line}"></b>{escape(name)} <em>{said(points[-1][1], unit)}</em>'
-            for of_line, (name, points) in zip(colours_of(panel, series), series)) + "</ul>"
+            f'<li><b style="background:{of_line}"></b>{escape(name)} <em>{said(value, unit) if at == newest else "not now"}</em>'
+            for of_line, (name, [*_, (at, value)]) in zip(colours_of(panel, series), series)) + "</ul>"
     elif panel["type"] == "stat":
         shown, colour = stat(panel, series)
     else:
@@ -325,8 +326,8 @@ def main():
         options.out.mkdir(parents=True, exist_ok=True)
         for board, file in zip(boards, options.boards):
             (options.out / f"{board['uid']}.html").write_text(page(board, boards, options, file))
-    except Failure as failure:
-        sys.exit(f"render.py: {failure}")
+    except (Failure, OSError) as error:
+        sys.exit(f"render.py: {error}")
 
 
 if __name__ == "__main__":
