@@ -246,9 +246,9 @@ def panel_of(panel, asked, window, top):
     if not series:
         shown = (f'<p class="value">{escape(look["noValue"])}</p>' if "noValue" in look else "") + '<p class="none">no data</p>'
     elif panel["type"] == "timeseries":
-        newest = max(points[-1][0] for _, points in series)
+        newest = window["end"] - window["step"]  # a line that ends before that has no value now
         shown = chart(panel, series, window) + '<ul class="keys">' + "".join(
-            f'<li><b style="background:{of_line}"></b>{escape(name)} <em>{said(value, unit) if at == newest else "not now"}</em>'
+            f'<li><b style="background:{of_line}"></b>{escape(name)} <em>{said(value, unit) if at > newest else "not now"}</em>'
             for of_line, (name, [*_, (at, value)]) in zip(colours_of(panel, series), series)) + "</ul>"
     elif panel["type"] == "stat":
         shown, colour = stat(panel, series)
