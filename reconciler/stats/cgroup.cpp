@@ -160,9 +160,10 @@ Result<Usage> CgroupReader::read(std::int64_t pid, const std::string& runtime_id
   const std::string process = proc_ + "/" + std::to_string(pid);
   const auto text = read_file(process + "/cgroup");
   if (!text) return gone;
-  const auto memberships = parse_memberships(*text);
-  const auto named = [&](const auto& entry) { return entry.second.find(runtime_id) != std::string::npos; };
-  if (std::none_of(memberships.begin(), memberships.end(), named)) return gone;
+  auto memberships = parse_memberships(*text);
+  // A process that starts joins one hierarchy of version 1 after another: in those it has not come to, it is in a group
+  // of others, whose usage is theirs.
+  std::erase_if(memberships, [&](const auto& entry) { return entry.second.find(runtime_id) == std::string::npos; });
 
   Usage usage;
   std::optional<std::int64_t> memory;

@@ -1,5 +1,6 @@
 // A real Prometheus scrapes a live Creel, loads the rules and alerts, and answers every query of the boards; an alert
 // fires for what has really happened.
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/wait.h>
@@ -23,6 +24,8 @@ namespace {
 namespace fs = std::filesystem;
 using namespace std::chrono_literals;
 using nlohmann::json;
+using testing::AllOf;
+using testing::HasSubstr;
 using Steady = std::chrono::steady_clock;
 
 const std::string kMonitoring = test::source_dir() + "/monitoring";
@@ -61,6 +64,7 @@ class Prometheus {
     const auto answer = client_.send(std::move(request));
     return answer ? json::parse(answer->body, nullptr, false) : json(json::value_t::discarded);
   }
+  std::string url() const { return "http://" + kAddress; }
   json query(const std::string& expression) { return get("/api/v1/query?query=" + http::url_encode(expression)); }
   std::string log() const {
     std::stringstream text;
@@ -162,6 +166,103 @@ TEST_F(MonitoringLive, AnswersWhatTheBoardsAskAndLoadsTheRules) {
   std::printf("boards: %zu queries, %zu of them without an answer (nothing of the kind has happened)\n", queries,
               empty);
   EXPECT_LT(empty, queries / 3);
+}
+
+// render.py with these arguments: its exit status, and what it said.
+std::pair<int, std::string> render(const std::string& arguments) {
+  FILE* pipe = popen(("python3 " + kMonitoring + "/render.py " + arguments + " 2>&1").c_str(), "r");
+  std::string said;
+  char piece[512];
+  while (pipe != nullptr && std::fgets(piece, sizeof piece, pipe) != nullptr) said += piece;
+  const int status = pipe != nullptr ? pclose(pipe) : -1;
+  return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, said};
+}
+
+TEST_F(MonitoringLive, EachPanelIsShownWithoutAGrafanaAndHasWhatHasHappened) {
+  // What may be empty: nothing of the kind has happened.
+  const std::set<std::string> quiet{"Server errors by route", "What stands in the way", "Failed", "Time of a pull"};
+  const std::string id = creel.call("GET", "/api/agents/provision", key).json["agents"][0]["id"];
+  const std::string ready = "creel_agent_phase{agent=\"" + id + "\", phase=\"Ready\"} == 1";
+  const std::map<std::string, std::string> values{{"Agents", "1"},  {"Leaders", "1"},         {"PostgreSQL", "up"},
+                                                  {"Engine", "up"}, {"Fence in force", "no"}, {"Phase", "Ready"}};
+  // Counters must be known before they grow, or rate() has nothing to compare with.
+  answered("sum(creel_chats_total) == 1 and sum(creel_actions_total{kind=\"start\", outcome=\"ok\"}) == 1");
+  ASSERT_EQ(creel.call("POST", "/api/chat", key, {{"message", "again"}}).status, 200);
+  ASSERT_EQ(creel.engine().call("DELETE", "/containers/creel-" + id + "?force=true").status, 204);
+  answered("sum(creel_chats_total) == 2 and sum(creel_actions_total{kind=\"start\", outcome=\"ok\"}) == 2");
+  answered(ready);
+  ASSERT_EQ(creel.call("POST", "/api/instance/" + id + "/restart", key).status, 200);
+  answered("sum(creel_agent_restarts_total) > 0");
+  answered(ready);
+  answered("rate(creel_agent_cpu_seconds_total{agent=\"" + id + "\"}[4s])");
+
+  const std::string out = required_env("CREEL_TEST_WORK") + "/boards-" + creel.controller();
+  const auto [status, said] = render("--prometheus " + prometheus->url() + " --scrape-interval 1s --from -5m --out " +
+                                     out + " " + kMonitoring + "/dashboards/*.json");
+  ASSERT_EQ(status, 0) << said;
+  std::size_t boards = 0;
+  for (const auto& entry : fs::directory_iterator{kMonitoring + "/dashboards"}) {
+    std::ifstream file{entry.path()};
+    const json board = json::parse(file);
+    std::stringstream text;
+    text << std::ifstream{out + "/" + board.at("uid").get<std::string>() + ".html"}.rdbuf();
+    const std::string page = text.str();
+    ++boards;
+    for (const auto& panel : board.at("panels")) {
+      const std::string title = panel.at("title"), where = board.at("title").get<std::string>() + ", " + title;
+      if (panel.at("type") == "row") {
+        EXPECT_NE(page.find("<h2>" + title + "</h2>"), std::string::npos) << where;
+        continue;
+      }
+      const std::string id_of_panel = "id=\"panel-" + std::to_string(panel.at("id").get<int>()) + "\"";
+      const auto begin = page.find(id_of_panel);
+      ASSERT_NE(begin, std::string::npos) << where;
+      const std::string shown = page.substr(begin, page.find("</section>", begin) - begin);
+      EXPECT_NE(shown.find("<h3>" + title + "</h3>"), std::string::npos) << where;
+      const bool empty = shown.find("data-series=\"0\"") != std::string::npos;
+      EXPECT_EQ(empty, shown.find("<p class=\"none\">no data</p>") != std::string::npos) << where;
+      EXPECT_TRUE(!empty || quiet.contains(title)) << where << shown;
+      if (panel.at("type") == "stat" && values.contains(title)) {
+        EXPECT_THAT(shown, HasSubstr("<p class=\"value\">" + values.at(title) + "</p>")) << where;
+      }
+    }
+  }
+  EXPECT_EQ(boards, 4u);
+  fs::remove_all(out);
+}
+
+TEST_F(MonitoringLive, ABoardThatCannotBeShownIsNamedWithTheReason) {
+  answered("creel_leader == 1");
+  const std::string folder = required_env("CREEL_TEST_WORK") + "/no-boards-" + creel.controller();
+  fs::create_directories(folder);
+  const std::string board = folder + "/board.json", fleet = kMonitoring + "/dashboards/creel-fleet.json";
+  const auto refused = [&](const std::string& content, const std::string& arguments) {
+    std::ofstream{board} << content;
+    const auto [status, said] = render("--out " + folder + " " + arguments);
+    EXPECT_EQ(status, 1) << said;
+    return said;
+  };
+  const std::string live = "--prometheus " + prometheus->url() + " ";
+  EXPECT_THAT(refused("", "--prometheus http://127.0.0.1:1 " + fleet),
+              HasSubstr("no Prometheus at http://127.0.0.1:1: "));
+  EXPECT_THAT(refused("", "--prometheus " + creel.url() + " " + fleet), HasSubstr(creel.url() + " refuses it: "));
+  EXPECT_THAT(refused("{\"uid\": \"a\"}", live + board),
+              HasSubstr(board + ": not as in a board for Prometheus: it has no 'title'"));
+  EXPECT_THAT(refused("uid: a", live + board), HasSubstr(board + " cannot be read as a board: "));
+  EXPECT_THAT(refused("", live + "--variable agnet=x " + fleet), HasSubstr("--variable agnet: no board has it"));
+  EXPECT_THAT(refused("", live + "--from -15minutes " + fleet), HasSubstr("'15minutes' is not a time"));
+  const json broken = {{"uid", "a"},
+                       {"title", "A"},
+                       {"panels",
+                        {{{"id", 1},
+                          {"type", "stat"},
+                          {"title", "Broken"},
+                          {"gridPos", {{"x", 0}, {"y", 0}, {"w", 4}, {"h", 4}}},
+                          {"targets", {{{"expr", "sum(creel_agents"}}}}}}}};
+  EXPECT_THAT(
+      refused(broken.dump(), live + board),
+      AllOf(HasSubstr(board + ", panel 'Broken', query sum(creel_agents: "), HasSubstr("unclosed left parenthesis")));
+  fs::remove_all(folder);
 }
 
 TEST_F(MonitoringLive, FiresAnAlertForWhatHasHappened) {

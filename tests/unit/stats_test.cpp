@@ -148,6 +148,17 @@ TEST(CgroupReader, RefusesAProcessThatIsNotThatContainers) {
   EXPECT_FALSE(reader.read(77, ""));
 }
 
+TEST(CgroupReader, TakesNothingFromAGroupThatAStartingProcessHasYetToLeave) {
+  const Machine machine;
+  machine.v1("77", "abc", 1, 1);
+  machine.write("/cg/cpu,cpuacct/cpuacct.usage", "2820361151535\n");  // the whole machine's
+  machine.write("/proc/77/cgroup", "8:pids:/docker/abc\n4:memory:/docker/abc\n1:cpu,cpuacct:/\n0::/docker/abc\n");
+  const CgroupReader reader{machine.root + "/proc"};
+  const auto usage = reader.read(77, "abc");
+  ASSERT_FALSE(usage) << usage->cpu_seconds;
+  EXPECT_EQ(usage.error().kind, ErrorKind::not_found);
+}
+
 // --- sampler ---
 
 const AgentId kAgent = *AgentId::parse("0123456789abcdef");
