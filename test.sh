@@ -73,6 +73,7 @@ if [[ -n $all ]]; then
   build/release/stats_bench
   build/release/gateway_bench
   build/release/front_bench
+  build/release/sse_bench
   step "a million simulated histories"
   build/dev/creel_sim --histories 1000000
   step "bugs put in on purpose, which simulated histories must find"

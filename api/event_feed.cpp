@@ -19,9 +19,22 @@ constexpr std::size_t kPage = 200;
 // How soon a reader without room is looked at again.
 constexpr std::chrono::milliseconds kRoomCheck{50};
 
-std::string text_of(const store::StoredEvent& event) {
-  return "id: " + std::to_string(event.id) +
-         "\ndata: " + event_view(event).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n\n";
+// An event, and how every reader is told of it.
+struct Told {
+  store::StoredEvent event;
+  std::string text;
+};
+
+std::vector<Told> told(std::vector<store::StoredEvent> events) {
+  std::vector<Told> all;
+  all.reserve(events.size());
+  for (auto& event : events) {
+    std::string text = "id: " + std::to_string(event.id) +
+                       "\ndata: " + event_view(event).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) +
+                       "\n\n";
+    all.push_back({std::move(event), std::move(text)});
+  }
+  return all;
 }
 
 }  // namespace
@@ -62,12 +75,12 @@ struct EventFeed::Impl {
       : database(db), max_readers(max), poll(period), thread([this](std::stop_token stop) { run(stop); }) {}
 
   // Sends `events` as far as they are the reader's. False: there was no room, and its place is as before.
-  static bool send(Reader& reader, const std::vector<store::StoredEvent>& events) {
+  static bool send(Reader& reader, const std::vector<Told>& events) {
     std::string text;
-    for (const auto& event : events)
-      if (reader.sees(event)) text += text_of(event);
+    for (const auto& one : events)
+      if (reader.sees(one.event)) text += one.text;
     if (!text.empty() && reader.sink->offer(text) != StreamSink::Offer::taken) return false;
-    if (!events.empty()) reader.place = std::max(*reader.place, events.back().id);
+    if (!events.empty()) reader.place = std::max(*reader.place, events.back().event.id);
     return true;
   }
 
@@ -82,10 +95,11 @@ struct EventFeed::Impl {
   Result<void> advance() {
     for (;;) {
       CREEL_TRY(auto tx, database.begin());
-      CREEL_TRY(const auto events, store::list_events(tx, std::nullopt, end, kPage));
+      CREEL_TRY(auto listed, store::list_events(tx, std::nullopt, end, kPage));
+      const std::vector<Told> events = told(std::move(listed));
       for (auto& reader : present)
         if (reader->caught_up) reader->caught_up = send(*reader, events);
-      if (!events.empty()) end = events.back().id;
+      if (!events.empty()) end = events.back().event.id;
       if (events.size() < kPage) return {};
     }
   }
@@ -94,15 +108,17 @@ struct EventFeed::Impl {
   Result<bool> catch_up() {
     bool more = false;
     for (auto& reader : present) {
-      if (reader->caught_up || reader->sink->closed()) continue;
+      // Not asked for before there is room: one that takes nothing costs nothing.
+      if (reader->caught_up || reader->sink->closed() || !reader->sink->drained()) continue;
       CREEL_TRY(auto tx, database.begin());
       if (!reader->place) {
         CREEL_TRY(reader->place, store::newest_event(tx));
       }
       if (!reader->greeted && !greet(*reader)) continue;
       const Scope& scope = reader->scope;
-      CREEL_TRY(const auto events, scope.owner ? store::list_events_of(tx, *scope.owner, *reader->place, kPage)
-                                               : store::list_events(tx, scope.agent, *reader->place, kPage));
+      CREEL_TRY(auto listed, scope.owner ? store::list_events_of(tx, *scope.owner, *reader->place, kPage)
+                                         : store::list_events(tx, scope.agent, *reader->place, kPage));
+      const std::vector<Told> events = told(std::move(listed));
       if (!send(*reader, events)) continue;
       // Nothing was left: what is to come, or came since `end`, comes with advance().
       if (events.empty())

@@ -2,7 +2,7 @@
 //
 // Each reader has a place, the id of the last event it was sent. Those at the end of the table share one read of what
 // is new; the others (they gave an older id, or were slow) read on by themselves, a page at a time and in turn, until
-// they have caught up. A reader whose buffer is full is passed over until it has room, so it holds up nobody; the
+// they have caught up. A reader whose buffer is full is passed over until it is empty, so it holds up nobody; the
 // server cuts one that takes nothing for too long, and it goes on from its last id when it comes back. Nothing is kept
 // in memory.
 //

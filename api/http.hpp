@@ -84,6 +84,8 @@ class StreamSink {
   // The same without waiting: nothing is queued where there is no room now.
   enum class Offer { taken, full, closed };
   virtual Offer offer(const std::string& text) = 0;
+  // Everything that was queued has been taken, so that the next offer is not refused for want of room.
+  virtual bool drained() const = 0;
   // Ends the stream after what was queued. Harmless when repeated.
   virtual void close() = 0;
   virtual bool closed() const = 0;

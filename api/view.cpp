@@ -153,7 +153,9 @@ json event_view(const store::StoredEvent& stored) {
               {"kind", stored.event.kind},
               {"reason", stored.event.reason},
               {"message", stored.event.message},
-              {"actor", stored.event.actor}};
+              {"actor", stored.event.actor},
+              {"source", stored.event.source.empty() ? json(nullptr) : json(stored.event.source)},
+              {"durationMs", stored.event.duration ? json(stored.event.duration->count()) : json(nullptr)}};
 }
 
 bool is_admin(const store::User& user, const Settings& settings) {

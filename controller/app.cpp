@@ -110,6 +110,7 @@ class App {
     chats_job_.reset();
     collector_job_.reset();
     stats_job_.reset();
+    events_job_.reset();
     orphans_job_.reset();
     fence_job_.reset();
     egress_job_.reset();
@@ -146,6 +147,7 @@ class App {
   void keep_live_streams();
   void collect_transcripts();
   void keep_stats();
+  void keep_events();
   void look_for_orphans();
   void keep_the_fence();
   void keep_egress();
@@ -182,6 +184,7 @@ class App {
   std::unique_ptr<transcripts::Collector> collector_;
   std::unique_ptr<Job> collector_job_;
   std::unique_ptr<Job> stats_job_;
+  std::unique_ptr<Job> events_job_;
   std::unique_ptr<store::PgOrphanStore> orphan_store_;
   std::unique_ptr<OrphanSearch> orphans_;
   std::unique_ptr<Job> orphans_job_;
@@ -455,6 +458,7 @@ void App::connect() {
   chats_job_ = std::make_unique<Job>(std::move(chats), [this](std::stop_token) { chats_->pass(); });
   collect_transcripts();
   keep_stats();
+  keep_events();
   look_for_orphans();
   keep_the_fence();
   keep_egress();
@@ -484,6 +488,7 @@ void App::connect() {
         if (live_streams_job_) live_streams_job_->wake();
         if (collector_job_) collector_job_->wake();
         whatsapp_job_->wake();
+        if (events_job_) events_job_->wake();
         orphans_job_->wake();
         fence_job_->wake();
       },
@@ -580,6 +585,18 @@ void App::keep_stats() {
       if (done) *tended = system_now();
     }
     if (!done) spdlog::warn("stats history: {}", done.error().message);
+  });
+}
+
+void App::keep_events() {
+  if (config_.event_retention.count() == 0) return;
+  Job::Options job;
+  job.name = "events";
+  job.period = std::chrono::minutes{1};
+  job.may_run = [this] { return leading_.load(); };
+  events_job_ = std::make_unique<Job>(std::move(job), [this](std::stop_token stop) {
+    const auto dropped = store::drop_events(*database_, system_now() - config_.event_retention, std::move(stop));
+    if (!dropped) spdlog::warn("events: {}", dropped.error().message);
   });
 }
 

@@ -136,13 +136,16 @@ bool OrphanSearch::remove(const OrphanRemoval& removal, std::stop_token stop) {
   if (fate == fates->end() || fate->second != removal.fate) return true;
   Orphan& orphan = sightings_.at(removal.key).orphan;
   const std::string what = orphan.kind + " " + orphan.name;
+  std::optional<milliseconds> took;
   const auto event = [&](std::string reason, std::string message) {
-    return std::vector<Event>{{removal.agent, "action", std::move(reason), std::move(message), "creel"}};
+    return std::vector<Event>{{removal.agent, "action", std::move(reason), std::move(message), "creel", "", took}};
   };
   // Before the engine is asked, so that no removal goes without a word; a leader whose time is over is refused here.
   if (!note({}, orphan.problem.empty() ? event("OrphanRemoval", what + ": " + orphan.message) : std::vector<Event>{}))
     return false;
+  const auto began = std::chrono::steady_clock::now();
   const auto removed = deps_.runtime.apply(removal.operation, stop);
+  took = std::chrono::duration_cast<milliseconds>(std::chrono::steady_clock::now() - began);
   if (removed) {
     spdlog::info("orphans: removed the {}", what);
     sightings_.erase(removal.key);

@@ -24,10 +24,14 @@ std::chrono::microseconds since(std::chrono::steady_clock::time_point began) {
   return std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - began);
 }
 
-Event action_event(const AgentId& agent, const Action& action, const std::string& error) {
-  const std::string name = operation_name(action.operation);
-  if (error.empty()) return {agent, "action", name, action.cause, "creel"};
-  return {agent, "action", name + "-failed", action.cause + ": " + error, "creel"};
+Event action_event(const AgentId& agent, const Action& action, const std::string& error,
+                   std::chrono::microseconds took) {
+  Event event{agent, "action", operation_name(action.operation), action.cause, "creel"};
+  event.duration = std::chrono::duration_cast<milliseconds>(took);
+  if (error.empty()) return event;
+  event.reason += "-failed";
+  event.message += ": " + error;
+  return event;
 }
 
 // Deleting what runs, or ending a run, takes up to the grace period: say so before it begins. And files that were put
@@ -238,13 +242,13 @@ PassOutcome Reconciler::pass(const AgentId& id, std::uint64_t term, PassReport& 
     history = with_intent;
     const auto began = std::chrono::steady_clock::now();
     auto applied = deps_.runtime.apply(action.operation, stop);
+    const auto took = since(began);
     const bool cancelled = !applied && applied.error().kind == ErrorKind::cancelled;
-    if (deps_.observer != nullptr && !cancelled)
-      deps_.observer->acted(action, static_cast<bool>(applied), since(began));
+    if (deps_.observer != nullptr && !cancelled) deps_.observer->acted(action, static_cast<bool>(applied), took);
     if (!applied) {
       if (cancelled) return {};
       spdlog::warn("{} failed: {}", operation_name(action.operation), applied.error().message);
-      events.push_back(action_event(id, action, applied.error().message));
+      events.push_back(action_event(id, action, applied.error().message, took));
       const Update before = history.update;
       history = failed(std::move(history), action, applied.error(), deps_.clock());
       tell_update(desired, before, history.update, events);
@@ -253,7 +257,7 @@ PassOutcome Reconciler::pass(const AgentId& id, std::uint64_t term, PassReport& 
     }
     if (std::holds_alternative<op::CreateWorkload>(action.operation)) created = *applied;
     spdlog::info("{} ({})", operation_name(action.operation), action.cause);
-    events.push_back(action_event(id, action, ""));
+    events.push_back(action_event(id, action, "", took));
     const Update before = history.update;
     history = succeeded(desired, std::move(history), action, *applied, deps_.clock());
     tell_update(desired, before, history.update, events);

@@ -178,8 +178,7 @@ Reply update_skill(const Request& request, const json& body, Deps& deps) {
         const auto recorded = [&]() -> Result<void> {
           CREEL_TRY(auto event_tx, deps.db.begin());
           CREEL_CHECK(record_event(event_tx, id, "audit", set->enabled ? "SkillEnabled" : "SkillDisabled",
-                                   "The skill " + skill + (set->enabled ? " was enabled" : " was disabled"),
-                                   *brief.caller));
+                                   "The skill " + skill + (set->enabled ? " was enabled" : " was disabled"), brief));
           return event_tx.commit();
         }();
         if (!recorded) spdlog::warn("agent {}: {}", id.str(), recorded.error().message);

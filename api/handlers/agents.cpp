@@ -146,10 +146,9 @@ Reply remove_agent(const Request& request, Deps& deps) {
     row->purge = row->purge || purge;
     if (!row->deleted_at) row->deleted_at = deps.clock();
     CREEL_API_CHECK(request, "Failed to delete agent", store::save_wish(tx, *row));
-    CREEL_API_CHECK(
-        request, "Failed to delete agent",
-        record_event(tx, row->id, "wish", "Deleted",
-                     row->purge ? "Agent and its volume were deleted" : "Agent was deleted", *request.caller));
+    CREEL_API_CHECK(request, "Failed to delete agent",
+                    record_event(tx, row->id, "wish", "Deleted",
+                                 row->purge ? "Agent and its volume were deleted" : "Agent was deleted", request));
     CREEL_API_CHECK(request, "Failed to delete agent", tx.commit());
   }
   const auto gone = [generation = row->generation](const std::optional<store::AgentRow>& now) {

@@ -151,14 +151,14 @@ Response received(const char* outcome, const std::string& message) {
   return json_answer(200, json{{"received", true}, {"outcome", outcome}, {"message", message}});
 }
 
-Result<void> record(store::Tx& tx, const char* reason, const std::string& message) {
-  return store::append_event(tx, Event{AgentId{}, "audit", reason, message, "stripe"});
+Result<void> record(store::Tx& tx, const char* reason, const std::string& message, const Request& request) {
+  return store::append_event(tx, Event{AgentId{}, "audit", reason, message, "stripe", request.remote_ip});
 }
 
 // In a transaction of its own: that of the event is not to be kept.
-Result<void> record_refusal(store::Database& db, const std::string& message) {
+Result<void> record_refusal(store::Database& db, const std::string& message, const Request& request) {
   CREEL_TRY(auto tx, db.begin());
-  CREEL_CHECK(record(tx, "BillingEventRefused", message));
+  CREEL_CHECK(record(tx, "BillingEventRefused", message, request));
   return tx.commit();
 }
 
@@ -203,7 +203,7 @@ Reply billing_webhook(const Request& request, Deps& deps) {
       const std::string message = "The field data.object.metadata.plan of the event " + event.id +
                                   " must be a plan of plans.yaml; mend either, and it is applied when it is sent again";
       spdlog::warn("billing: {}", message);
-      CREEL_API_CHECK(request, kFailure, record_refusal(deps.db, message));
+      CREEL_API_CHECK(request, kFailure, record_refusal(deps.db, message, request));
       return error_answer(request, 422, "UNKNOWN_PLAN", message, json{{"field", "data.object.metadata.plan"}});
     }
   }
@@ -215,7 +215,8 @@ Reply billing_webhook(const Request& request, Deps& deps) {
   CREEL_API_CHECK(request, kFailure, store::finish_billing_event(tx, event.id, outcome.user, outcome.word));
   const bool applied = std::string_view{outcome.word} == "applied";
   const std::string story = event.type + " " + event.id + ": " + outcome.message;
-  CREEL_API_CHECK(request, kFailure, record(tx, applied ? "SubscriptionChanged" : "BillingEventSetAside", story));
+  CREEL_API_CHECK(request, kFailure,
+                  record(tx, applied ? "SubscriptionChanged" : "BillingEventSetAside", story, request));
   CREEL_API_CHECK(request, kFailure, tx.commit());
   spdlog::info("billing: {}", story);
   return received(outcome.word, outcome.message);

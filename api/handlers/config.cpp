@@ -67,7 +67,7 @@ Reply put_config(const Request& request, Deps& deps) {
   row->config_etag = random_hex(8);
   CREEL_API_CHECK(request, kFailure, render_again(tx, *row, deps));
   CREEL_API_CHECK(request, kFailure,
-                  record_event(tx, row->id, "wish", "ConfigChanged", "Configuration was replaced", *request.caller));
+                  record_event(tx, row->id, "wish", "ConfigChanged", "Configuration was replaced", request));
   CREEL_API_CHECK(request, kFailure, tx.commit());
   Response response =
       json_answer(200, json{{"config", config}, {"status", "updated"}, {"generation", row->generation}});

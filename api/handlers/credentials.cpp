@@ -93,7 +93,7 @@ Reply set_credential(const Request& request, const json& body, Deps& deps) {
     CREEL_API_CHECK(
         request, kFailure,
         record_event(tx, row->id, "wish", change.value.empty() ? "CredentialRemoved" : "CredentialSet",
-                     "The credential " + key + (change.value.empty() ? " was removed" : " was set"), *request.caller));
+                     "The credential " + key + (change.value.empty() ? " was removed" : " was set"), request));
     CREEL_API_CHECK(request, kFailure, tx.commit());
   }
   answer["generation"] = row->generation;

@@ -49,9 +49,9 @@ Reply put_egress(const Request& request, Deps& deps) {
   if (!row) return agent_not_found(request);
   row->egress = std::move(wish);
   CREEL_API_CHECK(request, kFailure, render_again(tx, *row, deps));
-  CREEL_API_CHECK(request, kFailure,
-                  record_event(tx, row->id, "wish", "EgressChanged", "Egress was set to " + json(*row->egress).dump(),
-                               *request.caller));
+  CREEL_API_CHECK(
+      request, kFailure,
+      record_event(tx, row->id, "wish", "EgressChanged", "Egress was set to " + json(*row->egress).dump(), request));
   CREEL_API_CHECK(request, kFailure, tx.commit());
   json body = view(*row, deps);
   body["status"] = "updated";

@@ -258,7 +258,7 @@ Reply lifecycle(const Request& request, Deps& deps, Verb verb) {
   CREEL_API_CHECK(request, kFailure, store::save_wish(tx, *row));
   CREEL_API_CHECK(request, kFailure,
                   record_event(tx, row->id, "wish", event_reason(verb),
-                               std::string{"Desired state is "} + to_string(desired), *request.caller));
+                               std::string{"Desired state is "} + to_string(desired), request));
   CREEL_API_CHECK(request, kFailure, tx.commit());
   wish.generation = row->generation;
   if (wait.count() == 0) return success(wish, *row, true);

@@ -68,7 +68,7 @@ Reply create_key(const Request& request, Deps& deps) {
   }
   CREEL_API_CHECK(
       request, "Failed to create key",
-      record_event(tx, AgentId{}, "audit", "KeyCreated", "API key " + key.prefix + "… was created", *request.caller));
+      record_event(tx, AgentId{}, "audit", "KeyCreated", "API key " + key.prefix + "… was created", request));
   CREEL_API_CHECK(request, "Failed to create key", tx.commit());
   json answer = key_view(key);
   answer["success"] = true;
@@ -81,9 +81,8 @@ Reply delete_key(const Request& request, Deps& deps) {
   const std::string& id = request.param("id");
   CREEL_API_TRY(const bool deleted, request, "Failed to delete key", store::delete_api_key(tx, request.caller->id, id));
   if (!deleted) return error_answer(request, 404, "KEY_NOT_FOUND", "API key not found");
-  CREEL_API_CHECK(
-      request, "Failed to delete key",
-      record_event(tx, AgentId{}, "audit", "KeyDeleted", "API key " + id + " was deleted", *request.caller));
+  CREEL_API_CHECK(request, "Failed to delete key",
+                  record_event(tx, AgentId{}, "audit", "KeyDeleted", "API key " + id + " was deleted", request));
   CREEL_API_CHECK(request, "Failed to delete key", tx.commit());
   return json_answer(200, json{{"success", true}, {"deleted", id}});
 }

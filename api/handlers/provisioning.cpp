@@ -38,8 +38,8 @@ std::string model_of(const AgentWish& wish) {
   return wish.tmpl->default_model.empty() ? "claude-opus-4-6" : wish.tmpl->default_model;
 }
 
-Result<void> insert(store::Tx& tx, store::AgentRow& row, const AgentWish& wish, const Caller& caller, const Deps& deps,
-                    int limit) {
+Result<void> insert(store::Tx& tx, store::AgentRow& row, const AgentWish& wish, const Request& request,
+                    const Deps& deps, int limit) {
   std::map<std::string, std::string> secrets = wish.secrets;
   secrets["gateway_token"] = random_hex(32);
   secrets["device_key"] = secrets::DeviceKey::make_seed();
@@ -50,7 +50,7 @@ Result<void> insert(store::Tx& tx, store::AgentRow& row, const AgentWish& wish, 
   CREEL_CHECK(seal_secret(tx, row.id, "files", files, deps.sealer));
   if (wish.live_stream) CREEL_CHECK(store::want_live_stream(tx, row.id, row.controller_id));
   return record_event(tx, row.id, "wish", "Provisioned", "Agent was provisioned from template " + row.template_name,
-                      caller);
+                      request);
 }
 
 Result<Response> shown(store::Tx& tx, json body, const ProvisionAnswer& answer) {
@@ -165,7 +165,7 @@ Reply make_agent(const Request& request, Deps& deps, AgentWish wish, const json&
   row.created_at = deps.clock();
   row.updated_at = row.created_at;
   const int limit = caller.admin ? kAdminAgentLimit : deps.plans.of_user(caller.plan).agent_limit;
-  if (const auto inserted = insert(tx, row, wish, caller, deps, limit); !inserted) {
+  if (const auto inserted = insert(tx, row, wish, request, deps, limit); !inserted) {
     const Error& error = inserted.error();
     if (error.code != "AGENT_LIMIT_REACHED") return error_answer(request, error, failure);
     CREEL_API_TRY(const int current, request, failure, store::count_agents(tx, caller.id));

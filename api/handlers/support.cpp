@@ -76,7 +76,9 @@ Response agent_not_found(const Request& request) {
 Result<bool> was_deleted(store::Tx& tx, const Caller& caller, const AgentId& id) {
   CREEL_TRY(const auto row, store::get_agent(tx, id));
   if (row) return row->desired == DesiredState::deleted && (caller.admin || row->owner == caller.id);
-  if (!caller.admin) return store::was_agent_of(tx, id, caller.id);
+  CREEL_TRY(const bool was, store::was_agent_of(tx, id, caller.admin ? std::nullopt : std::optional{caller.id}));
+  if (was || !caller.admin) return was;
+  // Or there was something of it that this database does not know: an orphan.
   CREEL_TRY(const auto events, store::list_events(tx, id, 0, 1));
   return !events.empty();
 }
@@ -153,13 +155,14 @@ Result<void> render_again(store::Tx& tx, store::AgentRow& row, const Deps& deps)
 }
 
 Result<void> record_event(store::Tx& tx, const AgentId& agent, const char* kind, const char* reason,
-                          std::string message, const Caller& caller) {
+                          std::string message, const Request& request) {
   Event event;
   event.agent = agent;
   event.kind = kind;
   event.reason = reason;
   event.message = std::move(message);
-  event.actor = caller.id.str();
+  event.actor = request.caller->id.str();
+  event.source = request.remote_ip;
   return store::append_event(tx, event);
 }
 

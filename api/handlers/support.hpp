@@ -61,9 +61,9 @@ Result<void> seal_secret(store::Tx& tx, const AgentId& agent, std::string_view n
 // wish. conflict TEMPLATE_MISSING: its template is not installed any more.
 Result<void> render_again(store::Tx& tx, store::AgentRow& row, const Deps& deps);
 
-// An event by the caller.
+// An event by the caller of the request, from its address.
 Result<void> record_event(store::Tx& tx, const AgentId& agent, const char* kind, const char* reason,
-                          std::string message, const Caller& caller);
+                          std::string message, const Request& request);
 
 // For functions that may find no session.
 Result<std::optional<store::ChatSession>> some_session(Result<store::ChatSession> session);

@@ -49,7 +49,7 @@ bool cannot_run(const store::AgentRow& row) {
 struct Rotation : std::enable_shared_from_this<Rotation> {
   Deps& deps;
   const AgentId agent;
-  const Caller caller;
+  const Request request;  // without its body
   const std::string token;
   std::uint64_t generation;
   std::chrono::milliseconds patience{0};
@@ -60,8 +60,8 @@ struct Rotation : std::enable_shared_from_this<Rotation> {
   std::atomic<bool> answered{false};
   std::function<void(Response)> complete;  // empty: nobody waits
 
-  Rotation(Deps& all, const store::AgentRow& row, Caller who, std::string made)
-      : deps(all), agent(row.id), caller(std::move(who)), token(std::move(made)), generation(row.generation) {}
+  Rotation(Deps& all, const store::AgentRow& row, Request asked, std::string made)
+      : deps(all), agent(row.id), request(std::move(asked)), token(std::move(made)), generation(row.generation) {}
 
   Response answer(bool accepted) const {
     json body{{"token", token}, {"accepted", accepted}, {"agentId", agent.str()}, {"generation", generation}};
@@ -138,7 +138,7 @@ struct Rotation : std::enable_shared_from_this<Rotation> {
     ++row->restart_wish;
     CREEL_CHECK(store::save_wish(tx, *row));
     CREEL_CHECK(record_event(tx, agent, "wish", "RestartRequested",
-                             "The gateway did not take its new token in by itself", caller));
+                             "The gateway did not take its new token in by itself", request));
     CREEL_CHECK(tx.commit());
     generation = row->generation;
     return {};
@@ -157,7 +157,7 @@ Reply get_token(const Request& request, Deps& deps) {
     CREEL_API_TRY(token, request, kFailure, make_token(tx, *row, deps));
   }
   CREEL_API_CHECK(request, kFailure,
-                  record_event(tx, row->id, "audit", "TokenRead", "The gateway token was read", *request.caller));
+                  record_event(tx, row->id, "audit", "TokenRead", "The gateway token was read", request));
   CREEL_API_CHECK(request, kFailure, tx.commit());
   Response response = json_answer(200, json{{"token", *token}});
   response.headers.emplace_back("Cache-Control", "no-store");
@@ -171,11 +171,11 @@ Reply rotate_token(const Request& request, Deps& deps) {
   CREEL_API_TRY(auto row, request, kFailure, find_instance(tx, *request.caller, request.param("userId"), true));
   if (!row) return instance_forbidden(request);
   CREEL_API_TRY(std::string token, request, kFailure, make_token(tx, *row, deps));
-  CREEL_API_CHECK(request, kFailure,
-                  record_event(tx, row->id, "audit", "TokenRotated", "The gateway token was replaced by a new one",
-                               *request.caller));
+  CREEL_API_CHECK(
+      request, kFailure,
+      record_event(tx, row->id, "audit", "TokenRotated", "The gateway token was replaced by a new one", request));
   CREEL_API_CHECK(request, kFailure, tx.commit());
-  const auto rotation = std::make_shared<Rotation>(deps, *row, *request.caller, std::move(token));
+  const auto rotation = std::make_shared<Rotation>(deps, *row, without_body(request), std::move(token));
   // A stopped agent reads it at its next start.
   if (row->desired != DesiredState::running) return rotation->answer(false);
   if (wait.count() == 0) {

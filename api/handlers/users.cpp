@@ -84,7 +84,7 @@ Reply create_user(const Request& request, Deps& deps) {
   if (const auto created = store::create_user(tx, user); !created) return account_error(request, created.error());
   CREEL_API_CHECK(
       request, "Failed to create user",
-      record_event(tx, AgentId{}, "audit", "UserCreated", "User " + user.id.str() + " was created", *request.caller));
+      record_event(tx, AgentId{}, "audit", "UserCreated", "User " + user.id.str() + " was created", request));
   CREEL_API_CHECK(request, "Failed to create user", tx.commit());
   return json_answer(201, json{{"success", true}, {"user", user_view(user, deps.settings)}});
 }

@@ -172,9 +172,9 @@ Response store_proof(const Attempt& attempt, const verify::Proof& proof, Deps& d
       owned.row->id, verify::to_string(attempt.type), proof.attestation_uid, proof.verifier_address, now,
       proof.metadata};
   CREEL_API_CHECK(request, kFailure, store::put_verification(tx, verification));
-  CREEL_API_CHECK(request, kFailure,
-                  record_event(tx, owned.row->id, "audit", "Verified", "Agent was verified: " + verification.type,
-                               *request.caller));
+  CREEL_API_CHECK(
+      request, kFailure,
+      record_event(tx, owned.row->id, "audit", "Verified", "Agent was verified: " + verification.type, request));
   CREEL_API_CHECK(request, kFailure, tx.commit());
   json body = verification_view(verification);
   body["success"] = true;
@@ -271,9 +271,8 @@ Reply remove_verification(const Request& request, Deps& deps) {
   if (!owned.row) return owned.refusal;
   CREEL_API_TRY(const bool removed, request, kRemoveFailure, store::delete_verification(tx, owned.row->id));
   if (removed) {
-    CREEL_API_CHECK(
-        request, kRemoveFailure,
-        record_event(tx, owned.row->id, "audit", "Unverified", "The verification was removed", *request.caller));
+    CREEL_API_CHECK(request, kRemoveFailure,
+                    record_event(tx, owned.row->id, "audit", "Unverified", "The verification was removed", request));
     CREEL_API_CHECK(request, kRemoveFailure, tx.commit());
   }
   return json_answer(200, json{{"success", true}});

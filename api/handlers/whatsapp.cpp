@@ -60,7 +60,8 @@ Result<Channel> find_channel(store::Tx& tx, const std::string& id, const Deps& d
   return channel;
 }
 
-Result<void> keep(store::Tx& tx, const AgentId& agent, const WhatsappDelivery& delivery, std::size_t& fresh) {
+Result<void> keep(store::Tx& tx, const AgentId& agent, const WhatsappDelivery& delivery, const std::string& source,
+                  std::size_t& fresh) {
   for (const auto& message : delivery.messages) {
     CREEL_TRY(const bool kept, store::receive_whatsapp(tx, agent, message));
     fresh += kept;
@@ -68,8 +69,9 @@ Result<void> keep(store::Tx& tx, const AgentId& agent, const WhatsappDelivery& d
   for (const auto& status : delivery.statuses) {
     CREEL_TRY(const bool lost, store::note_whatsapp_status(tx, agent, status));
     if (lost)
-      CREEL_CHECK(store::append_event(tx, Event{agent, "action", "WhatsappFailed",
-                                                "A reply did not arrive on WhatsApp: " + status.error, "whatsapp"}));
+      CREEL_CHECK(
+          store::append_event(tx, Event{agent, "action", "WhatsappFailed",
+                                        "A reply did not arrive on WhatsApp: " + status.error, "whatsapp", source}));
   }
   return {};
 }
@@ -116,7 +118,7 @@ Reply whatsapp_webhook(const Request& request, Deps& deps) {
     spdlog::warn("WhatsApp: {} parts of a delivery for agent {} are not understood and left out", delivery.malformed,
                  channel.agent->str());
   std::size_t fresh = 0;
-  CREEL_API_CHECK(request, kFailure, keep(tx, *channel.agent, delivery, fresh));
+  CREEL_API_CHECK(request, kFailure, keep(tx, *channel.agent, delivery, request.remote_ip, fresh));
   CREEL_API_CHECK(request, kFailure, tx.commit());
   return json_answer(200, json{{"received", true}, {"messages", fresh}, {"statuses", delivery.statuses.size()}});
 }

@@ -33,6 +33,11 @@ StreamSink::Offer EventStream::offer(const std::string& text) {
   return Offer::taken;
 }
 
+bool EventStream::drained() const {
+  const std::lock_guard lock{mutex_};
+  return queued_.empty();
+}
+
 void EventStream::close() {
   std::function<void()> call;
   {

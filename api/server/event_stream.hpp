@@ -21,6 +21,7 @@ class EventStream : public StreamSink, public std::enable_shared_from_this<Event
 
   bool send(std::string text) override;
   Offer offer(const std::string& text) override;
+  bool drained() const override;
   void close() override;
   bool closed() const override;
   void on_close(std::function<void()> call) override;

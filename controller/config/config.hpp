@@ -61,6 +61,7 @@ struct Config {
   OrphanMode orphans = OrphanMode::deleted;                  // CREEL_ORPHANS: see reconciler/orphans.hpp
   std::chrono::seconds orphan_grace{3600};                   // CREEL_ORPHAN_GRACE
   std::chrono::seconds message_retention{90LL * 24 * 3600};  // CREEL_MESSAGE_RETENTION; 0 = for ever
+  std::chrono::seconds event_retention{365LL * 24 * 3600};   // CREEL_EVENT_RETENTION; 0 = for ever
   bool metrics = true;                                       // CREEL_METRICS: serve /metrics
   int metrics_agents = 500;                                  // CREEL_METRICS_AGENTS: agents with series of their own
 

@@ -26,11 +26,13 @@ struct AgentRecord {
 
 // One thing worth remembering for good; see store/events.
 struct Event {
-  AgentId agent;        // empty: about the controller itself
-  std::string kind;     // "wish" | "action" | "state" | "audit"
-  std::string reason;   // CamelCase word: "Provisioned", "Started", "CrashLooping", "TokenRead"
-  std::string message;  // one sentence, no secret
-  std::string actor;    // user id, "creel" for the controller's own actions
+  AgentId agent;                           // empty: about the controller itself
+  std::string kind;                        // "wish" | "action" | "state" | "audit"
+  std::string reason;                      // CamelCase word: "Provisioned", "Started", "CrashLooping", "TokenRead"
+  std::string message;                     // one sentence, no secret
+  std::string actor;                       // user id, "creel" for the controller's own actions
+  std::string source{};                    // address of the client that asked for it; "" for the controller's own
+  std::optional<milliseconds> duration{};  // of what was done on the engine: how long that took
 };
 
 class AgentRepository {

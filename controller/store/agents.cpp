@@ -209,9 +209,10 @@ Result<void> count_denied(Tx& tx, const AgentId& id, std::uint64_t times) {
   return {};
 }
 
-Result<bool> was_agent_of(Tx& tx, const AgentId& id, const UserId& owner) {
-  CREEL_TRY(const auto rows,
-            tx.exec("SELECT 1 AS found FROM deleted_agents WHERE id = $1 AND owner_id = $2", {id, owner}));
+Result<bool> was_agent_of(Tx& tx, const AgentId& id, const std::optional<UserId>& owner) {
+  CREEL_TRY(const auto rows, tx.exec("SELECT 1 AS found FROM deleted_agents WHERE id = $1 AND owner_id = "
+                                     "coalesce($2, owner_id)",
+                                     {id, owner}));
   return !rows.empty();
 }
 

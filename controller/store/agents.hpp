@@ -76,7 +76,8 @@ Result<std::optional<AgentRow>> oldest_live_agent(Tx& tx, const UserId& owner);
 Result<void> save_wish(Tx& tx, AgentRow& row);
 // Adds to AgentRow::egress_denied; an agent that is gone is passed over.
 Result<void> count_denied(Tx& tx, const AgentId& id, std::uint64_t times);
-// The id was an agent of this user and is gone for good (so that a repeated DELETE can get the same answer).
-Result<bool> was_agent_of(Tx& tx, const AgentId& id, const UserId& owner);
+// The id was an agent of this user (nullopt: of anybody) and is gone for good (so that a repeated DELETE can get the
+// same answer).
+Result<bool> was_agent_of(Tx& tx, const AgentId& id, const std::optional<UserId>& owner);
 
 }  // namespace creel::store

@@ -7,7 +7,8 @@ namespace {
 
 // $1: since when the oldest writing transaction of this database runs; null: there is none.
 const std::string kSelect =
-    "SELECT e.id, e.at, e.agent_id, e.kind, e.reason, e.message, e.actor, coalesce(a.owner_id, d.owner_id) AS owner, "
+    "SELECT e.id, e.at, e.agent_id, e.kind, e.reason, e.message, e.actor, e.source, e.duration_ms, "
+    "coalesce(a.owner_id, d.owner_id) AS owner, "
     "coalesce(e.at >= $1::timestamptz, false) AS held FROM ";
 const std::string kOwners =
     " e LEFT JOIN agents a ON a.id = e.agent_id LEFT JOIN deleted_agents d ON d.id = e.agent_id ";
@@ -22,6 +23,9 @@ Result<Param> oldest_writer(Tx& tx) {
                     "WHERE datname = current_database() AND backend_xid IS NOT NULL AND pid <> pg_backend_pid()"));
   return rows[0].is_null("since") ? Param{std::nullopt} : Param{rows[0].text("since")};
 }
+
+// A few milliseconds: a transaction that writes holds back the newest events.
+constexpr std::int64_t kDroppedAtOnce = 1'000;
 
 Result<std::vector<StoredEvent>> listed(Tx& tx, const std::string& from, std::vector<Param> rest) {
   std::vector<Param> params;
@@ -41,6 +45,8 @@ Result<std::vector<StoredEvent>> listed(Tx& tx, const std::string& from, std::ve
     stored.event.reason = row.text("reason");
     stored.event.message = row.text("message");
     stored.event.actor = row.text("actor");
+    stored.event.source = row.text("source");
+    if (!row.is_null("duration_ms")) stored.event.duration = milliseconds{row.integer("duration_ms")};
     stored.owner = UserId::parse(row.text("owner"));
     events.push_back(std::move(stored));
   }
@@ -51,14 +57,18 @@ Result<std::vector<StoredEvent>> listed(Tx& tx, const std::string& from, std::ve
 
 Result<void> append_event(Tx& tx, const Event& event) {
   const std::optional<AgentId> agent = event.agent.empty() ? std::nullopt : std::optional{event.agent};
+  const std::optional<std::string> source =
+      event.source.empty() ? std::nullopt : std::optional{repair_text(event.source)};
+  const std::optional<std::int64_t> duration =
+      event.duration ? std::optional<std::int64_t>{event.duration->count()} : std::nullopt;
   // The condition is always true: it gives the transaction its number before the event gets its id, so that
   // oldest_writer() knows of every id that was given.
   CREEL_TRY([[maybe_unused]] const auto rows,
-            tx.exec("INSERT INTO events (agent_id, kind, reason, message, actor) "
-                    "SELECT $1, $2, $3, $4, $5 WHERE pg_current_xact_id() IS NOT NULL "
-                    "RETURNING pg_notify($6, coalesce(agent_id, ''))",
+            tx.exec("INSERT INTO events (agent_id, kind, reason, message, actor, source, duration_ms) "
+                    "SELECT $1, $2, $3, $4, $5, $6, $7 WHERE pg_current_xact_id() IS NOT NULL "
+                    "RETURNING pg_notify($8, coalesce(agent_id, ''))",
                     {agent, repair_text(event.kind), repair_text(event.reason), repair_text(event.message),
-                     repair_text(event.actor), kEventChannel}));
+                     repair_text(event.actor), source, duration, kEventChannel}));
   return {};
 }
 
@@ -88,6 +98,28 @@ Result<std::int64_t> newest_event(Tx& tx) {
                                      "id FROM (SELECT id, at FROM events ORDER BY id DESC LIMIT 5000) newest",
                                      {oldest}));
   return rows[0].integer("id");
+}
+
+Result<void> drop_events(Database& database, TimePoint before, std::stop_token stop) {
+  // Not from the beginning each time: what was dropped a moment ago still stands in the way.
+  std::int64_t after = 0;
+  bool more = true;
+  while (more && !stop.stop_requested()) {
+    CREEL_TRY(auto tx, database.begin());
+    // Of several controllers that do this at once, one is enough.
+    CREEL_TRY(const auto lock, tx.exec("SELECT pg_try_advisory_xact_lock(hashtext('creel events')) AS alone"));
+    if (!lock[0].boolean("alone")) return {};
+    // By id, which grows as `at` does: the primary key leads to the oldest, whatever there is.
+    CREEL_TRY(const auto rows,
+              tx.exec("WITH dropped AS (DELETE FROM events WHERE ctid = ANY (ARRAY(SELECT ctid FROM (SELECT ctid, at "
+                      "FROM events WHERE id > $2 ORDER BY id LIMIT $3) oldest WHERE at < $1)) RETURNING id) "
+                      "SELECT max(id) AS newest FROM dropped",
+                      {before, after, kDroppedAtOnce}));
+    CREEL_CHECK(tx.commit());
+    after = rows[0].integer("newest");
+    more = after > 0;
+  }
+  return {};
 }
 
 }  // namespace creel::store

@@ -1,4 +1,4 @@
-// Events: what happened, for good. They outlive the agent they are about.
+// Events: what happened. They outlive the agent they are about, and are only ever added, or dropped when they are old.
 //
 // Ids grow, but are given before commit. So that whoever reads "after id N" misses none of a slower transaction, the
 // listings end before the first event that is not older than every transaction now writing to this database: an event
@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <stop_token>
 #include <vector>
 
 #include "controller/core/clock.hpp"
@@ -37,5 +38,10 @@ Result<std::vector<StoredEvent>> list_events(Tx& tx, const std::optional<AgentId
 Result<std::vector<StoredEvent>> list_events_of(Tx& tx, const UserId& owner, std::int64_t after_id, std::size_t limit);
 // The place at which listings end now, to read on from; 0: there is no event.
 Result<std::int64_t> newest_event(Tx& tx);
+
+// Drops those from before `before`, of the oldest thousand by id, in one transaction, and so on until none was among
+// them. Locks nothing that anybody else writes; whoever reads on from the id of one that is gone gets the oldest that
+// is left.
+Result<void> drop_events(Database& database, TimePoint before, std::stop_token stop);
 
 }  // namespace creel::store

@@ -9,17 +9,22 @@ namespace {
 
 using namespace std::chrono_literals;
 
-// A client, as far as the feed sees it.
+// A client, as far as the feed sees it. One that does not take what it is sent has room for one thing.
 class Reader : public api::StreamSink {
  public:
-  explicit Reader(std::size_t room = 1 << 20) : room_(room) {}
+  explicit Reader(bool takes) : takes_(takes) {}
   bool send(std::string text) override { return offer(text) == Offer::taken; }
   Offer offer(const std::string& text) override {
     const std::lock_guard lock{mutex_};
+    ++offers_;
     if (closed_) return Offer::closed;
-    if (text_.size() + text.size() > room_) return Offer::full;
-    text_ += text;
+    if (!takes_ && !queued_.empty()) return Offer::full;
+    (takes_ ? text_ : queued_) += text;
     return Offer::taken;
+  }
+  bool drained() const override {
+    const std::lock_guard lock{mutex_};
+    return queued_.empty();
   }
   void close() override {
     const std::lock_guard lock{mutex_};
@@ -31,9 +36,14 @@ class Reader : public api::StreamSink {
   }
   void on_close(std::function<void()>) override {}
 
-  void give_room(std::size_t room) {
+  void begin_to_take() {
     const std::lock_guard lock{mutex_};
-    room_ = room;
+    takes_ = true;
+    text_ += std::exchange(queued_, "");
+  }
+  int offers() const {
+    const std::lock_guard lock{mutex_};
+    return offers_;
   }
   // The events received, whole.
   std::vector<json> events() const {
@@ -52,8 +62,9 @@ class Reader : public api::StreamSink {
 
  private:
   mutable std::mutex mutex_;
-  std::size_t room_;
-  std::string text_;
+  bool takes_;
+  int offers_ = 0;
+  std::string queued_, text_;
   bool closed_ = false;
 };
 
@@ -67,12 +78,12 @@ class EventFeedTest : public ApiTest {
   }
   // Opens a stream over the route.
   std::shared_ptr<Reader> follow(const std::string& target, const std::string& key, api::Headers headers = {},
-                                 std::size_t room = 1 << 20) {
+                                 bool takes = true) {
     headers.emplace_back("Authorization", "Bearer " + key);
     auto reply = dispatcher_->handle({"GET", target, std::move(headers), "", "10.1.2.3"});
     auto* stream = std::get_if<api::Stream>(&reply);
     EXPECT_NE(stream, nullptr) << target;
-    auto reader = std::make_shared<Reader>(room);
+    auto reader = std::make_shared<Reader>(takes);
     if (stream) stream->start(reader);
     return reader;
   }
@@ -140,14 +151,49 @@ TEST_F(EventFeedTest, ServesAHundredReadersOfWhichOneTakesNothing) {
   const auto id = *AgentId::parse(provision(ann_key_));
   std::vector<std::shared_ptr<Reader>> readers;
   for (int i = 0; i < 100; ++i) readers.push_back(follow("/api/events?follow=true&after=0", ann_key_));
-  const auto stuck = follow("/api/events?follow=true&after=0", ann_key_, {}, 300);
+  const auto stuck = follow("/api/events?follow=true&after=0", ann_key_, {}, false);
   EXPECT_EQ(events_->readers(), 101u);
   for (int i = 0; i < 20; ++i) say("x", id, 20);
   for (const auto& reader : readers) ASSERT_TRUE(gets(reader, 401));
-  EXPECT_LT(stuck->events().size(), 10u);
-  stuck->give_room(1 << 20);
+  EXPECT_EQ(stuck->events().size(), 0u);
+  EXPECT_LE(stuck->offers(), 2) << "nothing is read for it in vain";
+  stuck->begin_to_take();
   ASSERT_TRUE(gets(stuck, 401)) << "it goes on where it stood";
   EXPECT_EQ(stuck->events().size(), 401u);
+}
+
+TEST_F(EventFeedTest, GoesOnWithTheOldestThereIsForAReaderWhoseLastEventIsGone) {
+  const auto id = *AgentId::parse(provision(ann_key_));
+  say("old", id, 3);
+  run("UPDATE events SET at = now() - interval '2 days'");
+  say("new", id, 2);
+  const auto before = ask("GET", "/api/events", ann_key_).body["events"];
+  ASSERT_EQ(before.size(), 6u);
+  ASSERT_TRUE(store::drop_events(*database_, system_now() - 24h, {}));
+  const auto back = follow("/api/events?follow=true", ann_key_, {{"Last-Event-ID", before[1]["id"].dump()}});
+  ASSERT_TRUE(gets(back, 2));
+  say("live", id);
+  ASSERT_TRUE(gets(back, 3));
+  EXPECT_EQ(back->events()[0], before[4]);
+  EXPECT_EQ(back->events()[1], before[5]);
+  EXPECT_EQ(back->events()[2]["message"], "live0");
+  const Answer page = ask("GET", "/api/events?after=" + before[1]["id"].dump(), ann_key_);
+  EXPECT_EQ(page.body["events"][0], before[4]);
+  EXPECT_EQ(page.body["count"], 3);
+}
+
+TEST_F(EventFeedTest, GoesOnWhenAllThatIsThereHasBeenDropped) {
+  const auto id = *AgentId::parse(provision(ann_key_));
+  const auto reader = follow("/api/events?follow=true&after=0", ann_key_);
+  ASSERT_TRUE(gets(reader, 1));
+  ASSERT_TRUE(store::drop_events(*database_, system_now() + 24h, {}));
+  const auto late = follow("/api/events?follow=true", ann_key_);
+  ASSERT_TRUE(eventually([&] { return !late->text().empty(); }));
+  say("next", id);
+  ASSERT_TRUE(gets(reader, 2));
+  ASSERT_TRUE(gets(late, 1));
+  EXPECT_EQ(reader->events().size(), 2u);
+  EXPECT_EQ(late->events()[0], reader->events()[1]);
 }
 
 TEST_F(EventFeedTest, HoldsBackWhatASlowTransactionMayStillOvertake) {

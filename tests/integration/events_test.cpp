@@ -110,5 +110,135 @@ TEST_F(EventsTest, OfADeletedAgentStayWithItsOwnerAlone) {
   EXPECT_EQ(ask("GET", path, bob).status, 404);
 }
 
+TEST_F(EventsTest, SayWhoWantedWhatAndFromWhere) {
+  const std::string id = provision(ann_key_);
+  ask("PUT", "/api/agents/" + id + "/config", ann_key_, {{"a", 1}}, {{"X-Forwarded-For", "198.51.100.7"}});
+  ask("GET", "/api/instance/" + id + "/token", ann_key_);
+  auto tx = begin();
+  ASSERT_TRUE(store::append_event(tx, event("of the controller", *AgentId::parse(id))));
+  ASSERT_TRUE(tx.commit());
+  const auto events = ask("GET", "/api/agents/" + id + "/events", ann_key_).body["events"];
+  ASSERT_EQ(events.size(), 4u) << events;
+  const char* reasons[] = {"Provisioned", "ConfigChanged", "TokenRead"};
+  for (std::size_t i = 0; i < 3; ++i) {
+    EXPECT_EQ(events[i]["reason"], reasons[i]);
+    EXPECT_EQ(events[i]["actor"], ann_.id.str());
+    EXPECT_EQ(events[i]["source"], "10.1.2.3") << "who is no trusted proxy speaks for nobody else";
+    EXPECT_EQ(events[i]["durationMs"], nullptr);
+  }
+  EXPECT_EQ(events[3]["source"], nullptr);
+}
+
+TEST_F(EventsTest, AreWrittenInTheTransactionOfTheirWish) {
+  const std::string id = provision(ann_key_);
+  const std::string agent = "/api/agents/" + id, instance = "/api/instance/" + id;
+  struct Wish {
+    const char *method, *reason;
+    std::string target;
+    json body;
+  };
+  const std::vector<Wish> wishes{
+      {"", "Provisioned", "", nullptr},
+      {"PUT", "ConfigChanged", agent + "/config", {{"a", 1}}},
+      {"PUT", "EgressChanged", agent + "/egress", {{"egress", "open"}}},
+      {"POST",
+       "CredentialSet",
+       "/api/agent",
+       {{"action", "set-credential"}, {"agentId", id}, {"key", "openai"}, {"value", "sk-0123456789abcdef0123456789"}}},
+      {"POST",
+       "CredentialRemoved",
+       "/api/agent",
+       {{"action", "set-credential"}, {"agentId", id}, {"key", "openai"}, {"value", ""}}},
+      {"POST", "TokenRotated", instance + "/token/rotate?wait=0", nullptr},
+      {"POST", "RestartRequested", instance + "/restart?wait=0", nullptr},
+      {"POST", "RepairRequested", instance + "/repair?wait=0", nullptr},
+      {"POST", "UpdateRequested", instance + "/update?wait=0", json::object()},
+      {"POST", "MemoryResetRequested", instance + "/reset-memory?wait=0", nullptr},
+      {"POST", "StopRequested", instance + "/stop?wait=0", nullptr},
+      {"POST", "StartRequested", instance + "/start?wait=0", nullptr},
+      {"DELETE", "Deleted", agent + "?wait=0", nullptr},
+  };
+  std::uint64_t before = 0;
+  for (const auto& wish : wishes) {
+    if (!wish.target.empty()) {
+      const Answer answer = ask(wish.method, wish.target, ann_key_, wish.body);
+      ASSERT_LT(answer.status, 300) << wish.target << answer.text;
+    }
+    ASSERT_GT(generation(id), before) << wish.target << " is no wish";
+    before = generation(id);
+    // Both were last written by one transaction.
+    const auto rows =
+        run("SELECT e.reason, e.source FROM events e JOIN agents a ON a.id = e.agent_id AND a.xmin = e.xmin "
+            "WHERE a.id = $1",
+            {id});
+    ASSERT_EQ(rows.size(), 1) << wish.target;
+    EXPECT_EQ(rows[0].text("reason"), wish.reason);
+    EXPECT_EQ(rows[0].text("source"), "10.1.2.3");
+  }
+}
+
+TEST_F(EventsTest, SayFromWhereAsATrustedProxyTellsIt) {
+  settings_.trusted_proxies = {"10.0.0.0/8"};
+  build();
+  const std::string id = provision(ann_key_);
+  ask("PUT", "/api/agents/" + id + "/config", ann_key_, {{"a", 1}},
+      {{"X-Forwarded-For", "203.0.113.1, 198.51.100.7, 10.9.9.9"}});
+  const auto events = ask("GET", "/api/events", ann_key_).body["events"];
+  ASSERT_EQ(events.size(), 2u);
+  EXPECT_EQ(events[0]["source"], "10.1.2.3");
+  EXPECT_EQ(events[1]["source"], "198.51.100.7");
+}
+
+TEST_F(EventsTest, SayHowLongAnActionTook) {
+  const AgentId id = *AgentId::parse(provision(ann_key_));
+  Event done{id, "action", "stop", "its owner wants it stopped", "creel"};
+  done.duration = milliseconds{3'600'000'000};
+  auto tx = begin();
+  ASSERT_TRUE(store::append_event(tx, done));
+  ASSERT_TRUE(tx.commit());
+  const auto events = ask("GET", "/api/events", ann_key_).body["events"];
+  ASSERT_EQ(events.size(), 2u);
+  EXPECT_EQ(events[1]["durationMs"], 3'600'000'000);
+  EXPECT_EQ(events[1]["source"], nullptr);
+}
+
+TEST_F(EventsTest, AreDroppedWhenTheyAreOldAndOnlyThen) {
+  using namespace std::chrono_literals;
+  // More than go at once, and the first of them from before the clock was set back.
+  run("INSERT INTO events (at, kind, reason, message, actor) SELECT now() - (CASE WHEN n = 2 THEN interval '1 hour' "
+      "ELSE interval '3 days' END), 'state', 'Tested', n::text, 'creel' FROM generate_series(1, 2500) n");
+  run("INSERT INTO events (kind, reason, message, actor) SELECT 'state', 'Tested', 'new', 'creel' "
+      "FROM generate_series(1, 10)");
+  // Somebody is about to add one, and waits for nobody; nor does anybody wait for him.
+  auto writer = begin();
+  ASSERT_TRUE(store::append_event(writer, event("under way")));
+  ASSERT_TRUE(store::drop_events(*database_, system_now() - 24h, {}));
+  ASSERT_TRUE(writer.commit());
+  const auto left = run("SELECT message FROM events ORDER BY id");
+  ASSERT_EQ(left.size(), 12);
+  EXPECT_EQ(left[0].text("message"), "2");
+  EXPECT_EQ(left[1].text("message"), "new");
+  EXPECT_EQ(left[11].text("message"), "under way");
+  std::stop_source stopping;
+  stopping.request_stop();
+  ASSERT_TRUE(store::drop_events(*database_, system_now() + 24h, stopping.get_token()));
+  EXPECT_EQ(run("SELECT id FROM events").size(), 12) << "told to stop";
+}
+
+TEST_F(EventsTest, OfAnAgentLongGoneLeaveItsDeletionKnown) {
+  const std::string id = provision(ann_key_);
+  const std::string root = make_user_with("root@example.com", "free", "inactive", true);
+  ask("DELETE", "/api/agents/" + id + "?wait=0", ann_key_);
+  run("INSERT INTO deleted_agents (id, owner_id) SELECT id, owner_id FROM agents WHERE id = $1", {id});
+  run("DELETE FROM agents WHERE id = $1", {id});
+  ASSERT_TRUE(store::drop_events(*database_, system_now() + std::chrono::hours{24}, {}));
+  for (const std::string& key : {ann_key_, root}) {
+    EXPECT_EQ(ask("DELETE", "/api/agents/" + id, key).status, 200);
+    const Answer events = ask("GET", "/api/agents/" + id + "/events", key);
+    EXPECT_EQ(events.status, 200);
+    EXPECT_EQ(events.body["count"], 0);
+  }
+}
+
 }  // namespace
 }  // namespace creel::test

@@ -287,7 +287,7 @@ TEST_F(Front, LetsTenThousandWhoHaveShakenHandsWaitOnlyAsLongAsThereIsMemory) {
     attackers.emplace_back(creel->url(), attacker(1 + i / 500));
     // The state of the client's side is not needed once hands are shaken.
     const std::unique_ptr<SSL, decltype(&SSL_free)> tls{SSL_new(context.get()), &SSL_free};
-    SSL_set_fd(tls.get(), attackers.back().fd());
+    SSL_set_fd(tls.get(), attackers.back().socket());
     shaken += SSL_connect(tls.get()) == 1 ? 1 : 0;
   }
   EXPECT_EQ(shaken, 10'000) << "whoever comes is let in";

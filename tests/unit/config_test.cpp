@@ -58,6 +58,7 @@ TEST(Config, HasTheDocumentedDefaults) {
   EXPECT_EQ(config.rate_limit_instance, 30);
   EXPECT_EQ(config.rate_limit_api, 300);
   EXPECT_EQ(config.volume_retention, std::chrono::hours{24 * 7});
+  EXPECT_EQ(config.event_retention, std::chrono::hours{24 * 365});
   EXPECT_EQ(config.chat_wait, std::chrono::seconds{60});
   EXPECT_TRUE(config.fence);
   EXPECT_TRUE(config.fence_allow.empty());
@@ -165,6 +166,10 @@ TEST(Config, RefusesBadValuesAndNamesThem) {
       {"CREEL_RESYNC_SECONDS", "1.5"},
       {"CREEL_VOLUME_RETENTION", "a week"},
       {"CREEL_MESSAGE_RETENTION", "-1d"},
+      {"CREEL_EVENT_RETENTION", "-1d"},
+      {"CREEL_EVENT_RETENTION", "36501d"},
+      {"CREEL_EVENT_RETENTION", "1500ms"},
+      {"CREEL_EVENT_RETENTION", "for ever"},
       {"CREEL_METRICS", "maybe"},
       {"DOCKER_HOST", "ssh://host"},
       {"DOCKER_HOST", "unix://"},

@@ -2,6 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
+#include <thread>
+#include <utility>
+
 #include "reconciler/runtime/sim/sim_runtime.hpp"
 #include "tests/support/memory_repository.hpp"
 
@@ -55,6 +59,33 @@ TEST_F(ReconcilerTest, BringsANewAgentToReadyInOnePass) {
   EXPECT_EQ(status().observed_generation, 1u);
   EXPECT_EQ(runtime.calls, (std::vector<std::string>{"create", "start"}));
   EXPECT_EQ(runtime.files[agent]["config.json"], "v1");
+}
+
+TEST_F(ReconcilerTest, TellsOfEachActionItsCauseAndHowLongItTook) {
+  provision();
+  bool refused = false;
+  runtime.fault = [&](const std::string& call) {
+    if (call != "start") return SimFault::none;
+    std::this_thread::sleep_for(milliseconds{30});  // what is measured
+    return std::exchange(refused, true) ? SimFault::none : SimFault::refused;
+  };
+  const auto began = std::chrono::steady_clock::now();
+  settle();
+  const auto all = std::chrono::steady_clock::now() - began;
+  ASSERT_EQ(status().phase, Phase::ready);
+  std::vector<std::string> actions;
+  for (const Event& event : repository.events) {
+    EXPECT_EQ(event.duration.has_value(), event.kind == "action") << event.reason;
+    EXPECT_EQ(event.source, "");
+    if (event.kind != "action") continue;
+    EXPECT_NE(event.message, "");
+    actions.push_back(event.reason);
+    EXPECT_LE(*event.duration, all);
+    if (event.reason.starts_with("start")) {
+      EXPECT_GE(*event.duration, milliseconds{30});
+    }
+  }
+  EXPECT_EQ(actions, (std::vector<std::string>{"create", "start-failed", "start"}));
 }
 
 TEST_F(ReconcilerTest, ForgetsAPurgedAgentWithoutWaitingForAHint) {
