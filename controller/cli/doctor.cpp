@@ -361,8 +361,8 @@ int doctor(const Config& config, Io& io, bool json) {
     all = all && check.ok;
     list.push_back({{"check", check.name}, {"ok", check.ok}, {"detail", check.detail}});
     if (!json)
-      io.out << (check.ok ? "ok    " : "FAIL  ") << check.name << std::string(widest - check.name.size() + 2, ' ')
-             << printable(check.detail) << "\n";
+      io.out << (check.ok ? tinted("ok", Tint::good, io.colors) + "    " : tinted("FAIL", Tint::bad, io.colors) + "  ")
+             << check.name << std::string(widest - check.name.size() + 2, ' ') << printable(check.detail) << "\n";
   }
   if (json) io.out << list.dump(2, ' ', false, Json::error_handler_t::replace) << "\n";
   return all ? 0 : 1;
