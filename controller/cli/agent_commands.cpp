@@ -87,8 +87,7 @@ Result<Json> await_agent(Client client, const std::string& id, Clock::time_point
       return said_on_interrupt(client, id, answer.error());
     }
     if (answer && (end(member(*answer, "agent")) || Clock::now() >= until)) return answer;
-    if (!client.json)
-      progress.show(id + ": " + (answer ? progress_of(member(*answer, "agent")) : answer.error().message));
+    if (!client.json) progress.show(answer ? progress_of(member(*answer, "agent")) : answer.error().message);
     if (!pause(client.stop, client.io.beat)) {
       progress.clear();
       return said_on_interrupt(client, id, Error{ErrorKind::cancelled, "interrupted", {}, {}});

@@ -81,8 +81,8 @@ Result<void> follow_logs(Client client, const std::string& id, int limit, const 
 
 Columns event_header(bool of_all) {
   Columns header{{"ID"},       {"TIME", 1, nullptr, true},
-                 {"KIND", 2},  {"REASON", 3, [](const Row& row) { return tint_of_phase(row[3]); }},
-                 {"ACTOR", 4}, {"MESSAGE", 5}};
+                 {"KIND", 4},  {"REASON", 2, [](const Row& row) { return tint_of_phase(row[3]); }},
+                 {"ACTOR", 5}, {"MESSAGE", 3}};
   if (of_all) header.insert(header.begin() + 4, Column{"AGENT"});
   return header;
 }

@@ -184,6 +184,14 @@ std::string clipped(const std::string& text, std::size_t width) {
   return width == 0 ? std::string{} : text.substr(0, fitting(text, width - 1)) + "…";
 }
 
+std::string squeezed(const std::string& text, std::size_t width) {
+  if (columns(text) <= width) return text;
+  const std::string head = clipped(text, width / 3);
+  std::string_view tail = text;
+  while (columns(tail) + columns(head) > width) tail.remove_prefix(std::max<std::size_t>(character_length(tail), 1));
+  return head + std::string{tail};
+}
+
 std::string table(const Columns& header, const std::vector<Row>& rows, std::size_t width, bool colors) {
   std::vector<Row> clean;
   std::vector<std::size_t> natural;
@@ -226,28 +234,29 @@ std::string GrowingTable::line(const Row& row) {
   return line_of(header_, printable_row(row, header_.size()), widths, {}, colors_);
 }
 
+std::string hanging(std::string before, std::size_t left, std::string_view text, std::size_t width, Tint tint,
+                    bool colors) {
+  std::string out, rest = printable(text);
+  // Where a terminal is so narrow that there is no room worth having, it breaks the lines itself.
+  while (width >= left + kNarrowest && columns(rest) > width - left) {
+    std::size_t end = fitting(rest, width - left);
+    const std::size_t blank = rest.rfind(' ', end);
+    if (blank != std::string::npos && blank > 0) end = blank;
+    out += std::exchange(before, std::string(left, ' ')) + tinted(rest.substr(0, end), tint, colors) + "\n";
+    rest.erase(0, std::min(rest.find_first_not_of(' ', end), rest.size()));
+  }
+  return out + before + tinted(rest, tint, colors) + "\n";
+}
+
 std::string pairs(const std::vector<Pair>& values, std::size_t width, bool colors) {
   std::size_t widest = 0;
   for (const auto& [name, value, tint] : values) {
     if (!value.empty()) widest = std::max(widest, name.size());
   }
   const std::size_t left = widest + kGap;
-  // Beside a wide name, a narrow terminal leaves no room worth having: it breaks the lines itself then.
-  const bool wraps = width >= left + kNarrowest;
   std::string out;
   for (const auto& [name, value, tint] : values) {
-    if (value.empty()) continue;
-    std::string rest = printable(value);
-    std::string before = name + std::string(left - name.size(), ' ');
-    while (wraps && columns(rest) > width - left) {
-      std::size_t end = fitting(rest, width - left);
-      const std::size_t blank = rest.rfind(' ', end);
-      if (blank != std::string::npos && blank > 0) end = blank;
-      if (end == 0) break;
-      out += std::exchange(before, std::string(left, ' ')) + tinted(rest.substr(0, end), tint, colors) + "\n";
-      rest.erase(0, std::min(rest.find_first_not_of(' ', end), rest.size()));
-    }
-    out += before + tinted(rest, tint, colors) + "\n";
+    if (!value.empty()) out += hanging(name + std::string(left - name.size(), ' '), left, value, width, tint, colors);
   }
   return out;
 }

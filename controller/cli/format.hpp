@@ -21,6 +21,8 @@ std::string printable_lines(std::string_view text, std::string_view indent = {})
 // How many columns it takes, and the text cut to so many, with "…" as the last. Of printable text.
 std::size_t columns(std::string_view text);
 std::string clipped(const std::string& text, std::size_t width);
+// The same, with "…" in the middle: of what ends in what is new.
+std::string squeezed(const std::string& text, std::size_t width);
 
 using Row = std::vector<std::string>;
 struct Column {
@@ -52,8 +54,12 @@ class GrowingTable {
   const bool colors_;
 };
 
-// "name   value" lines; values that are empty are left out, and long ones go on below themselves (`width` 0: they do
-// not).
+// `before`, which takes `left` columns, and the text beside it, made harmless; where that is too long for `width` (0:
+// no limit) it goes on below itself.
+std::string hanging(std::string before, std::size_t left, std::string_view text, std::size_t width,
+                    Tint tint = Tint::plain, bool colors = false);
+
+// "name   value" lines; values that are empty are left out, and long ones hang.
 struct Pair {
   std::string name, value;
   Tint tint = Tint::plain;

@@ -113,7 +113,7 @@ void Progress::show(const std::string& text) {
   shown_ = line;
   open_ = io_.live_err;
   if (open_)
-    io_.err << "\r" << tinted(clipped(line, io_.err_width - 1), Tint::busy, io_.err_colors) << "\x1b[K" << std::flush;
+    io_.err << "\r" << tinted(squeezed(line, io_.err_width - 1), Tint::busy, io_.err_colors) << "\x1b[K" << std::flush;
   else
     io_.err << line << "\n" << std::flush;
 }

@@ -219,7 +219,7 @@ void Follower::run(const std::stop_token& stop) {
     const auto answer = api.call("GET", agent_path(id_), nullptr, kReadDeadline);
     if (!answer || stop.stop_requested()) continue;  // the call that is waited for says what is wrong
     const Json& agent = member(*answer, "agent");
-    progress.show(id_ + ": " + progress_of(agent));
+    progress.show(progress_of(agent));
   }
 }
 

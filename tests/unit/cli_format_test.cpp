@@ -113,6 +113,10 @@ TEST(Pairs, GoOnBelowThemselvesWhereTheyAreTooLong) {
   EXPECT_EQ(pairs({{"message", "one two three four five"}}), "message  one two three four five\n");
 }
 
+TEST(Hanging, CountsWhatStandsBeforeAsItIsTold) {
+  EXPECT_EQ(hanging("\x1b[32mok\x1b[0m  ", 4, "one two three", 14), "\x1b[32mok\x1b[0m  one two\n    three\n");
+}
+
 TEST(Printable, LeavesNoControlCharacterAndNoBrokenUtf8) {
   EXPECT_EQ(printable("a\x1b[2J\n\tb\x7f"), "a?[2J? b?");
   EXPECT_EQ(printable("Zo\xc3\xab \xe2\x82\xac \xf0\x9f\x98\x80"), "Zo\xc3\xab \xe2\x82\xac \xf0\x9f\x98\x80");
@@ -157,7 +161,8 @@ TEST_F(TerminalTest, ShowsProgressInOneLineThatIsGoneInTheEnd) {
     progress.show("Pulling: 1 of 2 layers and more");
     progress.show("Ready");
   }
-  EXPECT_EQ(err.str(), "\rPulling: 1 of 2 la…\x1b[K\rReady\x1b[K\r\x1b[K");
+  // What is new of it is at its end.
+  EXPECT_EQ(err.str(), "\rPulli…yers and more\x1b[K\rReady\x1b[K\r\x1b[K");
 }
 
 TEST_F(TerminalTest, ShowsProgressAsALineAChangeOffATerminal) {

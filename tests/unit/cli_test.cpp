@@ -507,7 +507,7 @@ TEST_F(CliTest, DoctorNamesWhatIsMissingAndFails) {
   FakeServer taken{[](const std::string&) { return http_answer(200, "not creel"); }};
   environment_["CREEL_LISTEN"] = taken.address();
   environment_["CREEL_GATEWAY_LISTEN"] = "127.0.0.1:0";
-  EXPECT_EQ(creel({"doctor"}), 1);
+  EXPECT_EQ(creel({"doctor"}, "", 0), 1);
   const std::string printed = out_.str();
   EXPECT_NE(printed.find("ok    templates     openclaw, reference\n"), std::string::npos) << printed;
   EXPECT_NE(printed.find("FAIL  engine "), std::string::npos) << printed;
@@ -527,11 +527,11 @@ TEST_F(CliTest, DoctorKnowsItsOwnServer) {
   FakeServer another{[](const std::string&) { return http_answer(404, R"({"error":"no"})", "X-Request-Id: r3\r\n"); }};
   environment_["CREEL_LISTEN"] = ours.address();
   environment_["CREEL_GATEWAY_LISTEN"] = gateway.address();
-  creel({"doctor"});
+  creel({"doctor"}, "", 0);
   EXPECT_NE(out_.str().find(ours.address() + " is served by creel"), std::string::npos) << out_.str();
   EXPECT_NE(out_.str().find(gateway.address() + " is served by creel"), std::string::npos) << out_.str();
   environment_["CREEL_GATEWAY_LISTEN"] = another.address();
-  creel({"doctor"});
+  creel({"doctor"}, "", 0);
   EXPECT_NE(out_.str().find(another.address() + " is taken by another program"), std::string::npos) << out_.str();
 }
 

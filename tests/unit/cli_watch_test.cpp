@@ -235,8 +235,8 @@ TEST_F(WatchTest, ShowsWhatAnAgentThatIsMadeWaitsFor) {
   EXPECT_EQ(creel(server, {"provision", "--name", "n"}), 0) << err_.str();
   EXPECT_EQ(server.requests().at(0).find("POST /api/agents/provision?wait=0 HTTP"), 0u);
   EXPECT_EQ(err_.str(),
-            "00000000000000aa: Pulling: pulling x: 1 of 2 layers\n"
-            "00000000000000aa: Creating\n");
+            "Pulling: pulling x: 1 of 2 layers\n"
+            "Creating\n");
   EXPECT_NE(out_.str().find("id    00000000000000aa\n"), std::string::npos) << out_.str();
   EXPECT_NE(out_.str().find("status     running\n"), std::string::npos) << out_.str();
 }
@@ -280,7 +280,7 @@ TEST_F(WatchTest, ShowsTheStateOfAnAgentWhileTheApiIsWaitedFor) {
     const Follower follower{Client{config, api, io}, "00000000000000aa"};
     while (looks < 2) looks.wait(looks);  // what the first saw is shown before the second
   }
-  EXPECT_EQ(err_.str(), "00000000000000aa: Starting: no answer yet\n");
+  EXPECT_EQ(err_.str(), "Starting: no answer yet\n");
 }
 
 TEST(Interrupts, AskToStopAndGiveTheSignalBack) {
