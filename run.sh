@@ -134,7 +134,8 @@ agents=$("$creel" agents list --json)
 id=$(tr -d '\n' <<<"$agents" | tr '{' '\n' | sed -n '/"name": *"demo"/s/.*"id": *"\([0-9a-f]*\)".*/\1/p' | head -n 1)
 if [[ -z $id ]]; then
   say "provisioning the agent 'demo' (template $template)"
-  id=$("$creel" provision --name demo --template "$template" --json | tr -d '\n' | sed -n 's/.*"id": *"\([0-9a-f]\{16\}\)".*/\1/p')
+  # One that was made, but does not run, has an id, too: what is wrong with it is shown.
+  id=$({ "$creel" provision --name demo --template "$template" --json || true; } | tr -d '\n' | sed -n 's/.*"id": *"\([0-9a-f]\{16\}\)".*/\1/p')
   [[ -n $id ]] || { stop; wait "$serve" || true; fail "the agent could not be provisioned" "see the lines above; creel doctor says more"; }
 fi
 

@@ -66,17 +66,38 @@ Result<store::User> user_by_email(store::Tx& tx, const std::string& email) {
   return *user;
 }
 
+nlohmann::ordered_json user_json(const store::User& user) {
+  return {{"id", user.id.str()},
+          {"email", user.email},
+          {"admin", user.admin},
+          {"plan", user.plan},
+          {"subscriptionStatus", user.subscription_status},
+          {"createdAt", to_rfc3339(user.created_at)}};
+}
+
+// The id alone, for scripts without a JSON reader.
+void print_user(Io& io, const store::User& user, bool json) {
+  if (json)
+    io.out << user_json(user).dump(2) << "\n";
+  else
+    io.out << user.id.str() << "\n";
+}
+
 }  // namespace
 
-Result<void> migrate_database(const Config& config, Io& io) {
+Result<void> migrate_database(const Config& config, Io& io, bool json) {
   CREEL_TRY(const LocalStore local, find_store(config, io));
   CREEL_TRY(const int applied, store::migrate(local.conninfo));
+  if (json) {
+    io.out << nlohmann::ordered_json{{"applied", applied}}.dump() << "\n";
+    return {};
+  }
   io.out << (applied == 0 ? std::string{"the database is up to date"} : std::to_string(applied) + " migrations applied")
          << "\n";
   return {};
 }
 
-Result<void> add_user(const Config& config, Io& io, const UserOptions& options) {
+Result<void> add_user(const Config& config, Io& io, const UserOptions& options, bool json) {
   store::User user;
   user.id = new_user_id();
   user.email = options.email;
@@ -93,11 +114,11 @@ Result<void> add_user(const Config& config, Io& io, const UserOptions& options) 
                  {}};
   }
   CREEL_CHECK(tx.commit());
-  io.out << user.id.str() << "\n";
+  print_user(io, user, json);
   return {};
 }
 
-Result<void> set_user(const Config& config, Io& io, const UserOptions& options) {
+Result<void> set_user(const Config& config, Io& io, const UserOptions& options, bool json) {
   if (!options.password_from_stdin && !options.admin && options.plan.empty() && options.subscription.empty()) {
     return invalid("", "nothing to change; give --plan, --subscription, --admin, --no-admin or --password-stdin");
   }
@@ -108,7 +129,7 @@ Result<void> set_user(const Config& config, Io& io, const UserOptions& options) 
   CREEL_CHECK(store::update_user(tx, user));
   if (options.password_from_stdin) CREEL_CHECK(store::delete_sessions_of(tx, user.id));
   CREEL_CHECK(tx.commit());
-  io.out << user.id.str() << "\n";
+  print_user(io, user, json);
   return {};
 }
 
@@ -117,31 +138,23 @@ Result<void> list_users(const Config& config, Io& io, bool json) {
   CREEL_TRY(auto tx, local.database->begin());
   CREEL_TRY(const auto users, store::list_users(tx, 100'000));
   auto list = nlohmann::ordered_json::array();
-  std::vector<std::vector<std::string>> rows;
+  std::vector<Row> rows;
   for (const auto& user : users) {
-    const std::string created = to_rfc3339(user.created_at);
-    if (json) {
-      list.push_back({{"id", user.id.str()},
-                      {"email", user.email},
-                      {"admin", user.admin},
-                      {"plan", user.plan},
-                      {"subscriptionStatus", user.subscription_status},
-                      {"createdAt", created}});
-    } else {
-      rows.push_back(
-          {user.id.str(), user.email, user.admin ? "admin" : "user", user.plan, user.subscription_status, created});
-    }
+    list.push_back(user_json(user));
+    rows.push_back({user.id.str(), user.email, user.admin ? "admin" : "user", user.plan, user.subscription_status,
+                    to_rfc3339(user.created_at)});
   }
-  if (json) {
+  if (json)
     io.out << list.dump(2) << "\n";
-  } else {
-    io.out << table({"ID", "EMAIL", "ROLE", "PLAN", "SUBSCRIPTION", "CREATED"}, rows, io.width);
-  }
+  else
+    io.out << table(
+        {{"ID"}, {"EMAIL", 1}, {"ROLE", 2}, {"PLAN", 3}, {"SUBSCRIPTION", 4}, {"CREATED", 5, nullptr, true}}, rows,
+        io.width, io.colors);
   return {};
 }
 
 Result<void> create_key(const Config& config, Io& io, const std::string& email, const std::string& name,
-                        const std::string& expires) {
+                        const std::string& expires, bool json) {
   if (name.empty() || name.size() > kLongestKeyName || printable(name) != name) {
     return invalid("--name", "the key's name must have 1 to 64 printable characters");
   }
@@ -168,7 +181,18 @@ Result<void> create_key(const Config& config, Io& io, const std::string& email, 
                  {}};
   }
   CREEL_CHECK(tx.commit());
-  io.out << secret << "\n";
+  if (json)
+    io.out << nlohmann::ordered_json{{"id", key.id},
+                                     {"name", key.name},
+                                     {"prefix", key.prefix},
+                                     {"createdAt", to_rfc3339(key.created_at)},
+                                     {"expiresAt", key.expires_at ? nlohmann::ordered_json(to_rfc3339(*key.expires_at))
+                                                                  : nlohmann::ordered_json(nullptr)},
+                                     {"key", secret}}
+                  .dump(2)
+           << "\n";
+  else
+    io.out << secret << "\n";
   return {};
 }
 

@@ -7,18 +7,11 @@
 #include <string>
 #include <vector>
 
-#include "controller/cli/api_client.hpp"
-#include "controller/cli/cli.hpp"
+#include "controller/cli/client.hpp"
 #include "controller/config/config.hpp"
 #include "controller/core/result.hpp"
 
 namespace creel::cli {
-
-struct Client {
-  ApiClient& api;
-  Io& io;
-  bool json = false;
-};
 
 // Secrets do not stand on the command line, where every user of the machine can read them: a source says where each is.
 // It is a file, "-" for standard input (its first line), or "env:NAME" for a variable of the environment.
@@ -36,22 +29,30 @@ Result<void> set_credential(Client client, const std::string& id, const std::str
                             const config::Environment& environment);
 // Shows where it may go; with `entries` sets it first: "open", "none", or names and presets.
 Result<void> egress(Client client, const std::string& id, const std::vector<std::string>& entries);
-// Prints the new token, alone.
 // An address that opens the agent's own pages, for a minute.
 Result<void> open_agent(Client client, const std::string& id);
+// Prints the new token, alone.
 Result<void> rotate_token(Client client, const std::string& id);
-Result<void> list_agents(Client client);
-Result<void> show_agent(Client client, const std::string& id);
-// start, stop, restart, repair, reset-memory.
+// `watching`: goes on with what changes, until Ctrl-C.
+Result<void> list_agents(Client client, bool watching);
+Result<void> show_agent(Client client, const std::string& id, bool watching);
+Result<void> show_stats(Client client, const std::string& id, bool watching);
+Result<void> show_plan(Client client, const std::string& id, bool watching);
+// What it used over `range` ("1h", "24h", "7d", "30d"): the slots that were measured.
+Result<void> show_stats_history(Client client, const std::string& id, const std::string& range);
+// start, stop, restart, repair, reset-memory. Shows on standard error what is being waited for.
 Result<void> lifecycle(Client client, const std::string& id, const std::string& verb, std::optional<int> wait_seconds);
 // Shows the steps as they are taken, on standard error. `image` "": the template's.
 Result<void> update_agent(Client client, const std::string& id, const std::string& image,
                           std::optional<int> wait_seconds);
 Result<void> show_logs(Client client, const std::string& id, int limit, const std::string& level, bool follow);
-Result<void> show_stats(Client client, const std::string& id);
-// What it used over `range` ("1h", "24h", "7d", "30d"): the slots that were measured.
-Result<void> show_stats_history(Client client, const std::string& id, const std::string& range);
-Result<void> show_plan(Client client, const std::string& id);
+struct EventOptions {
+  int limit = 50;     // the newest
+  std::string after;  // only those after the one with this id
+  bool follow = false;
+};
+// `id` "": of all agents that the caller may see.
+Result<void> show_events(Client client, const std::string& id, const EventOptions& options);
 // For administrators.
 Result<void> list_orphans(Client client);
 Result<void> delete_agent(Client client, const std::string& id, bool purge);

@@ -7,6 +7,8 @@
 #include <optional>
 #include <utility>
 
+#include "controller/cli/advice.hpp"
+
 namespace creel::cli {
 namespace {
 
@@ -41,7 +43,8 @@ std::string text(const Json& json, const char* name) {
 
 }  // namespace
 
-ApiClient::ApiClient(const Config& config) : url_(config.url), key_(config.api_key) {
+ApiClient::ApiClient(const Config& config, std::stop_token stop)
+    : url_(config.url), key_(config.api_key), stop_(std::move(stop)) {
   if (key_.empty() && on_this_machine(url_)) key_ = read_key(config.state_dir + "/admin.key");
 }
 
@@ -59,6 +62,7 @@ Error ApiClient::explain(const Error& error) const {
   if (error.kind == ErrorKind::unavailable) {
     explained.message = "cannot reach Creel at " + url_ + " (" + error.message +
                         "); is `creel serve` running there? CREEL_URL or --url names another place";
+    explained.code = "UNREACHABLE";
   } else if (error.kind == ErrorKind::timeout) {
     explained.message = "Creel at " + url_ +
                         " did not answer in time; what was asked for may still happen: look with `creel agents list`";
@@ -66,7 +70,7 @@ Error ApiClient::explain(const Error& error) const {
   return explained;
 }
 
-Error ApiClient::explain(const http::Response& response) const {
+Error ApiClient::explain(const http::Response& response) {
   const Json body = Json::parse(response.body, nullptr, /*allow_exceptions=*/false);
   std::string message = text(body, "error");
   Error error{ErrorKind::failed, {}, {}, text(body, "code")};
@@ -79,42 +83,47 @@ Error ApiClient::explain(const http::Response& response) const {
   switch (response.status) {
     case 401:
       error.kind = ErrorKind::unauthorized;
-      message += key_.empty() ? "; set CREEL_API_KEY (`creel key create` makes a key)"
-                              : "; the API key is not valid (`creel key create` makes one)";
-      break;
-    case 402:
-      message += "; an administrator sets it with `creel user set --email … --subscription active`";
       break;
     case 403:
       error.kind = ErrorKind::forbidden;
       break;
     case 404:
       error.kind = ErrorKind::not_found;
-      if (body.is_object()) message += "; `creel agents list` shows the ids";
+      break;
+    case 409:
+      error.kind = ErrorKind::conflict;
       break;
     case 429:
       error.kind = ErrorKind::limit;
-      if (const auto after = response.header("retry-after"); !after.empty())
-        message += "; try again in " + after + " s";
       break;
     case 503:
       error.kind = ErrorKind::unavailable;
-      message += "; `creel doctor` says what is missing";
+      break;
+    case 502:
+    case 504:
+      // Not the API's own: that of a reverse proxy whose controller is away.
+      if (!body.is_object()) error.kind = ErrorKind::unavailable;
       break;
     default:
       break;
   }
+  if (body.is_object())
+    message = advised(std::move(message), response.status, error.code, text(body, "agentId"), !key_.empty());
+  if (const auto after = response.header("retry-after"); response.status == 429 && !after.empty())
+    message += "; try again in " + after + " s";
   if (body.is_object() && body.contains("pending") && body["pending"] == true)
     message += "; the wish is stored and will be carried out";
   if (const auto id = text(body, "requestId"); !id.empty() && response.status >= 500)
     message += " (request " + id + ")";
-  error.message = message;
+  error.message = std::move(message);
+  if (body.is_object()) refusal_ = response.body;
   return error;
 }
 
 Result<Json> ApiClient::call(const std::string& method, const std::string& path, const Json& body,
                              std::chrono::milliseconds deadline, http::Headers headers) {
   using Answer = Result<Json>;
+  refusal_.clear();
   http::Request call = request(method, path);
   for (auto& header : headers) call.headers.push_back(std::move(header));
   if (!body.is_null()) {
@@ -122,7 +131,7 @@ Result<Json> ApiClient::call(const std::string& method, const std::string& path,
     call.body = body.dump(-1, ' ', false, Json::error_handler_t::replace);
   }
   call.deadline = deadline;
-  const auto response = client_.send(std::move(call));
+  const auto response = client_.send(std::move(call), stop_);
   if (!response) return explain(response.error());
   if (response->status < 200 || response->status > 299) return explain(*response);
   Json answer = Json::parse(response->body, nullptr, /*allow_exceptions=*/false);
@@ -131,9 +140,12 @@ Result<Json> ApiClient::call(const std::string& method, const std::string& path,
   return Answer{boost::system::in_place_value, std::move(answer)};
 }
 
-Result<void> ApiClient::follow(const std::string& path, const std::function<bool(const ServerEvent&)>& sink) {
+Result<void> ApiClient::follow(const std::string& path, const std::function<bool(const ServerEvent&)>& sink,
+                               const std::string& last_id, std::function<void()> on_open) {
+  refusal_.clear();
   http::Request call = request("GET", path);
   call.headers.front().second = "text/event-stream";
+  if (!last_id.empty()) call.headers.emplace_back("last-event-id", last_id);
   call.deadline = std::chrono::milliseconds{0};
   call.inactivity = kStreamSilence;
   EventReader reader;
@@ -144,8 +156,8 @@ Result<void> ApiClient::follow(const std::string& path, const std::function<bool
     failed = Error{ErrorKind::failed, reason.empty() ? "the stream failed" : reason, {}, {}};
     return false;
   };
-  const auto response =
-      client_.stream(std::move(call), [&](std::string_view piece) { return reader.feed(piece, take); });
+  const auto response = client_.stream(
+      std::move(call), [&](std::string_view piece) { return reader.feed(piece, take); }, stop_, std::move(on_open));
   if (failed) return *failed;
   if (!response) return explain(response.error());
   if (response->status < 200 || response->status > 299) return explain(*response);
@@ -161,7 +173,8 @@ bool EventReader::feed(std::string_view piece, const std::function<bool(const Se
     if (!line_.empty() && line_.back() == '\r') line_.pop_back();
     const std::string line = std::exchange(line_, {});
     if (line.empty()) {
-      const ServerEvent event = std::exchange(event_, {});
+      ServerEvent event = std::exchange(event_, {});
+      event.id = last_id_;
       if (std::exchange(has_data_, false) && !sink(event)) return false;
       continue;
     }
@@ -175,6 +188,8 @@ bool EventReader::feed(std::string_view piece, const std::function<bool(const Se
       if (has_data_) event_.data += '\n';
       event_.data += value;
       has_data_ = true;
+    } else if (field == "id") {
+      last_id_ = value;
     }
   }
   return true;

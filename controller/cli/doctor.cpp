@@ -360,9 +360,10 @@ int doctor(const Config& config, Io& io, bool json) {
   for (const auto& check : checks) {
     all = all && check.ok;
     list.push_back({{"check", check.name}, {"ok", check.ok}, {"detail", check.detail}});
-    if (!json)
-      io.out << (check.ok ? "ok    " : "FAIL  ") << check.name << std::string(widest - check.name.size() + 2, ' ')
-             << printable(check.detail) << "\n";
+    const std::string word =
+        check.ok ? tinted("ok", Tint::good, io.colors) + "    " : tinted("FAIL", Tint::bad, io.colors) + "  ";
+    const std::string name = check.name + std::string(widest - check.name.size() + 2, ' ');
+    if (!json) io.out << hanging(word + name, 6 + name.size(), check.detail, io.width);
   }
   if (json) io.out << list.dump(2, ' ', false, Json::error_handler_t::replace) << "\n";
   return all ? 0 : 1;

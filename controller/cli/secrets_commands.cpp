@@ -150,7 +150,7 @@ Result<void> secrets_status(const Config& config, Io& io, bool json) {
   CREEL_TRY(const auto holders, store::key_holders(tx));
   const auto held = keys.sealer.key_ids();
   auto key_list = nlohmann::ordered_json::array(), controllers = nlohmann::ordered_json::array();
-  std::vector<std::vector<std::string>> key_rows, controller_rows;
+  std::vector<Row> key_rows, controller_rows;
   for (const auto& use : uses) {
     key_list.push_back({{"key", use.id}, {"seals", use.seals}, {"values", use.values}});
     key_rows.push_back({use.id, use.seals ? "seals" : "old: opens only", std::to_string(use.values)});
@@ -170,14 +170,14 @@ Result<void> secrets_status(const Config& config, Io& io, bool json) {
            << "\n";
     return {};
   }
-  io.out << table({"KEY", "STATE", "VALUES"}, key_rows, io.width);
+  io.out << table({{"KEY"}, {"STATE", 1}, {"VALUES", 2}}, key_rows, io.width, io.colors);
   if (!controller_rows.empty())
-    io.out << "\n" << table({"CONTROLLER", "HOLDS", "SEALS WITH"}, controller_rows, io.width);
+    io.out << "\n" << table({{"CONTROLLER"}, {"HOLDS", 1}, {"SEALS WITH", 2}}, controller_rows, io.width, io.colors);
   if (!finished) io.out << "\nA rotation is not finished; run: creel secrets rotate\n";
   return {};
 }
 
-Result<void> rotate_master_key(const Config& config, Io& io, std::chrono::seconds patience) {
+Result<void> rotate_master_key(const Config& config, Io& io, std::chrono::seconds patience, bool json) {
   CREEL_TRY(Keys keys, open_keys(config, io));
   secrets::Sealer& sealer = keys.sealer;
   CREEL_TRY(auto lock, keys.local.database->begin());
@@ -211,16 +211,21 @@ Result<void> rotate_master_key(const Config& config, Io& io, std::chrono::second
   CREEL_CHECK(rotation.await_controllers([&](const auto& holder) { return holder.seals == wanted; },
                                          "these controllers still seal with another key", "see their logs"));
   CREEL_TRY(const int rest, rotation.reseal_and_retire());
-  io.out << "key " << wanted << " seals; " << first + rest << " values were sealed anew\n";
+  // With --json the one object is the result, and what to do with old keys is said beside it.
+  std::ostream& advice = json ? io.err : io.out;
+  if (json)
+    io.out << nlohmann::ordered_json{{"key", wanted}, {"values", first + rest}}.dump(2) << "\n";
+  else
+    io.out << "key " << wanted << " seals; " << first + rest << " values were sealed anew\n";
   if (!in_file(config)) {
-    io.out << "CREEL_MASTER_KEY_PREVIOUS is not needed any more, but for backups of the database from before\n";
+    advice << "CREEL_MASTER_KEY_PREVIOUS is not needed any more, but for backups of the database from before\n";
     return {};
   }
   if (const auto kept = secrets::keep_master_key(config.master_key_file, wanted); !kept)
-    io.out << "the old keys could not be taken out of the file (" << printable(kept.error().message)
+    advice << "the old keys could not be taken out of the file (" << printable(kept.error().message)
            << "); take out all lines but the first\n";
   else
-    io.out << "old keys are beside " << config.master_key_file
+    advice << "old keys are beside " << config.master_key_file
            << " (.old-<key>): they open backups of the database from before, and nothing else\n";
   return {};
 }

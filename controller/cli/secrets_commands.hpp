@@ -16,6 +16,6 @@ Result<void> secrets_status(const Config& config, Io& io, bool json);
 // since the controllers were restarted with it. Goes on with a rotation that was interrupted. `patience`: how long
 // controllers may take to learn of the key. unavailable: one of them has not; nothing is lost, and the command can be
 // run again.
-Result<void> rotate_master_key(const Config& config, Io& io, std::chrono::seconds patience);
+Result<void> rotate_master_key(const Config& config, Io& io, std::chrono::seconds patience, bool json);
 
 }  // namespace creel::cli

@@ -73,6 +73,30 @@ TEST_F(AccountCommands, ChangeOnlyWhatTheyAreToldTo) {
   EXPECT_NE(out_.str().find("ada@example.com  user"), std::string::npos) << out_.str();
 }
 
+TEST_F(AccountCommands, PrintWhatTheyMadeAsJson) {
+  ASSERT_EQ(creel({"migrate", "--json"}), 0) << err_.str();
+  EXPECT_EQ(nlohmann::json::parse(out_.str()), (nlohmann::json{{"applied", 0}}));
+  ASSERT_EQ(creel({"user", "add", "--email", "ada@example.com", "--plan", "pro", "--json"}), 0) << err_.str();
+  const auto made = nlohmann::json::parse(out_.str());
+  EXPECT_TRUE(UserId::parse(made["id"].get<std::string>()));
+  EXPECT_EQ(made["plan"], "pro");
+  EXPECT_EQ(made["admin"], false);
+  ASSERT_EQ(creel({"user", "set", "--email", "ada@example.com", "--admin", "--json"}), 0) << err_.str();
+  auto changed = made;
+  changed["admin"] = true;
+  EXPECT_EQ(nlohmann::json::parse(out_.str()), changed);
+  ASSERT_EQ(creel({"user", "list", "--json"}), 0);
+  EXPECT_EQ(nlohmann::json::parse(out_.str()), nlohmann::json::array({changed}));
+  ASSERT_EQ(creel({"key", "create", "--email", "ada@example.com", "--name", "laptop", "--json"}), 0) << err_.str();
+  const auto key = nlohmann::json::parse(out_.str());
+  EXPECT_EQ(key["name"], "laptop");
+  EXPECT_TRUE(key["expiresAt"].is_null());
+  auto tx = begin();
+  EXPECT_TRUE(store::user_of_api_key(tx, sha256_hex(key["key"].get<std::string>()), system_now()).value());
+  ASSERT_EQ(creel({"user", "add", "--email", "ada@example.com", "--json"}), 1);
+  EXPECT_EQ(nlohmann::json::parse(err_.str())["code"], "CONFLICT");
+}
+
 TEST_F(AccountCommands, SayWhoIsTakenOrUnknownAndWhatIsFull) {
   ASSERT_EQ(creel({"user", "add", "--email", "ada@example.com"}), 0) << err_.str();
   EXPECT_EQ(creel({"user", "add", "--email", "ADA@example.com"}), 1);

@@ -13,6 +13,7 @@
 #include <thread>
 
 #include "controller/core/ids.hpp"
+#include "tests/support/binary.hpp"
 #include "tests/support/support.hpp"
 
 extern char** environ;
@@ -48,8 +49,6 @@ pid_t spawn(const std::vector<std::string>& arguments, const std::vector<std::st
 
 int exit_code(int status) { return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status); }
 
-std::string binary() { return std::string{CREEL_BINARY_DIR} + "/creel"; }
-
 Answer answer_of(Result<http::Response> response) {
   Answer answer;
   if (!response) {
@@ -75,6 +74,8 @@ void sql(const std::string& statement) {
 }
 
 }  // namespace
+
+std::string creel_binary() { return std::string{CREEL_BINARY_DIR} + "/creel"; }
 
 std::string Answer::header(const std::string& name) const {
   for (const auto& [key, value] : headers)
@@ -203,7 +204,7 @@ void CreelProcess::speak_tls(const std::string& certificate, const std::string& 
 
 void CreelProcess::launch() {
   const std::string log_file = (state_ / "serve.log").string();
-  pid_ = spawn({binary(), "serve"}, environment(), "/dev/null", log_file, log_file);
+  pid_ = spawn({creel_binary(), "serve"}, environment(), "/dev/null", log_file, log_file);
 }
 
 void CreelProcess::start() {
@@ -254,7 +255,7 @@ Finished CreelProcess::run_for(const std::vector<std::string>& arguments, const 
   const std::filesystem::path base = state_ / ("run-" + random_hex(4));
   const std::string in = base.string() + ".in", out = base.string() + ".out", err = base.string() + ".err";
   std::ofstream{in} << input;
-  std::vector<std::string> all{binary()};
+  std::vector<std::string> all{creel_binary()};
   all.insert(all.end(), arguments.begin(), arguments.end());
   const pid_t pid = spawn(all, environment(), in, out, err);
   int status = 0;
