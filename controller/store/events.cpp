@@ -5,32 +5,35 @@
 namespace creel::store {
 namespace {
 
-// $1: since when the oldest writing transaction of this database runs; null: there is none.
+// $1: since when the oldest writing transaction of this database runs; null: there is none. $2: the newest id then.
 const std::string kSelect =
     "SELECT e.id, e.at, e.agent_id, e.kind, e.reason, e.message, e.actor, e.source, e.duration_ms, "
     "coalesce(a.owner_id, d.owner_id) AS owner, "
-    "coalesce(e.at >= $1::timestamptz, false) AS held FROM ";
+    "(coalesce(e.at >= $1::timestamptz, false) OR e.id > $2) AS held FROM ";
 const std::string kOwners =
     " e LEFT JOIN agents a ON a.id = e.agent_id LEFT JOIN deleted_agents d ON d.id = e.agent_id ";
 
-// In a statement of its own, so that the events are read later than this: a transaction that ended in between is seen
-// whole, one that begins in between gets ids above all that are there. Rounded as events.at is, which keeps the order.
-Result<Param> oldest_writer(Tx& tx) {
+// $1 and $2. In statements of their own, so that the events are read later than this: a transaction that ended in
+// between is seen whole; of one that begins in between all ids are above $2, which is read first. Rounded as events.at
+// is, which keeps the order.
+Result<std::vector<Param>> where_to_end(Tx& tx) {
   // PostgreSQL keeps the activity as first seen until the transaction ends: a second look must see anew.
-  CREEL_TRY([[maybe_unused]] const auto cleared, tx.exec("SELECT pg_stat_clear_snapshot()"));
-  CREEL_TRY(const auto rows,
+  CREEL_TRY(const auto newest,
+            tx.exec("SELECT pg_stat_clear_snapshot(), CASE WHEN is_called THEN last_value ELSE 0 END "
+                    "AS id FROM events_id_seq"));
+  CREEL_TRY(const auto oldest,
             tx.exec("SELECT min(coalesce(xact_start, '-infinity'))::timestamptz(3) AS since FROM pg_stat_activity "
                     "WHERE datname = current_database() AND backend_xid IS NOT NULL AND pid <> pg_backend_pid()"));
-  return rows[0].is_null("since") ? Param{std::nullopt} : Param{rows[0].text("since")};
+  std::vector<Param> params{oldest[0].is_null("since") ? Param{std::nullopt} : Param{oldest[0].text("since")}};
+  params.emplace_back(newest[0].integer("id"));
+  return params;
 }
 
 // A few milliseconds: a transaction that writes holds back the newest events.
 constexpr std::int64_t kDroppedAtOnce = 1'000;
 
 Result<std::vector<StoredEvent>> listed(Tx& tx, const std::string& from, std::vector<Param> rest) {
-  std::vector<Param> params;
-  CREEL_TRY(const Param oldest, oldest_writer(tx));
-  params.push_back(oldest);
+  CREEL_TRY(auto params, where_to_end(tx));
   params.insert(params.end(), rest.begin(), rest.end());
   CREEL_TRY(const auto rows, tx.exec(kSelect + from, params));
   std::vector<StoredEvent> events;
@@ -77,26 +80,30 @@ Result<std::vector<StoredEvent>> list_events(Tx& tx, const std::optional<AgentId
   std::vector<Param> params{after_id, static_cast<std::uint64_t>(limit)};
   if (agent) params.emplace_back(*agent);
   return listed(
-      tx, "events" + kOwners + "WHERE e.id > $2 " + (agent ? "AND e.agent_id = $4 " : "") + "ORDER BY e.id LIMIT $3",
+      tx, "events" + kOwners + "WHERE e.id > $3 " + (agent ? "AND e.agent_id = $5 " : "") + "ORDER BY e.id LIMIT $4",
       std::move(params));
 }
 
 Result<std::vector<StoredEvent>> list_events_of(Tx& tx, const UserId& owner, std::int64_t after_id, std::size_t limit) {
   // The first `limit` events of each agent hold the first of all: no agent with a long history is read to its end.
   return listed(tx,
-                "(SELECT id FROM agents WHERE owner_id = $4 UNION SELECT id FROM deleted_agents WHERE owner_id = $4) "
-                "mine CROSS JOIN LATERAL (SELECT * FROM events WHERE agent_id = mine.id AND id > $2 "
-                "ORDER BY id LIMIT $3)" +
-                    kOwners + "ORDER BY e.id LIMIT $3",
+                "(SELECT id FROM agents WHERE owner_id = $5 UNION SELECT id FROM deleted_agents WHERE owner_id = $5) "
+                "mine CROSS JOIN LATERAL (SELECT * FROM events WHERE agent_id = mine.id AND id > $3 "
+                "ORDER BY id LIMIT $4)" +
+                    kOwners + "ORDER BY e.id LIMIT $4",
                 {after_id, static_cast<std::uint64_t>(limit), owner});
 }
 
 Result<std::int64_t> newest_event(Tx& tx) {
-  CREEL_TRY(const Param oldest, oldest_writer(tx));
-  // What is held back is among the newest.
-  CREEL_TRY(const auto rows, tx.exec("SELECT coalesce(min(id) FILTER (WHERE at >= $1::timestamptz) - 1, max(id), 0) AS "
-                                     "id FROM (SELECT id, at FROM events ORDER BY id DESC LIMIT 5000) newest",
-                                     {oldest}));
+  CREEL_TRY(const auto params, where_to_end(tx));
+  // What is held back is among the newest. The place is that of an event that is there: what has an id between it and
+  // the first that is held back may still come.
+  CREEL_TRY(
+      const auto rows,
+      tx.exec("SELECT coalesce(max(id), 0) AS id FROM events WHERE id < coalesce((SELECT min(id) FROM (SELECT id, "
+              "at FROM events ORDER BY id DESC LIMIT 5000) newest WHERE at >= $1::timestamptz OR id > $2), "
+              "9223372036854775807)",
+              params));
   return rows[0].integer("id");
 }
 

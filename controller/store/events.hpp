@@ -1,10 +1,10 @@
 // Events: what happened. They outlive the agent they are about, and are only ever added, or dropped when they are old.
 //
 // Ids grow, but are given before commit. So that whoever reads "after id N" misses none of a slower transaction, the
-// listings end before the first event that is not older than every transaction now writing to this database: an event
-// with a lower id can only come from one of those. A long writing transaction delays the newest events, and reorders
-// nothing. This takes the server's clock not to be set back while events are written, and all controllers to sign in to
-// PostgreSQL as the same role. Text that is not UTF-8 is repaired, not refused.
+// listings end before the first event that is not older than every transaction now writing to this database, or whose
+// id was given after those were looked at: a lower id can only come from one of them. A long writing transaction
+// delays the newest events. This takes the server's clock not to be set back while events are written, and all
+// controllers to sign in to PostgreSQL as the same role. Text that is not UTF-8 is repaired, not refused.
 #pragma once
 
 #include <cstdint>

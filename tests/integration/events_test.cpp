@@ -89,8 +89,30 @@ TEST_F(EventsTest, OfManyWritersAreAllReadOnceAndInOrder) {
   std::int64_t after = 0;
   std::size_t seen = 0;
   while (writing > 0) seen += read_on(after).size();
-  seen += read_on(after).size();
+  while (const std::size_t more = read_on(after).size()) seen += more;
   EXPECT_EQ(seen, static_cast<std::size_t>(kWriters * kEach));
+}
+
+TEST_F(EventsTest, FromNowOnAreAllThatComeFromNowOn) {
+  const auto say = [this](const std::string& message) {
+    auto tx = begin();
+    EXPECT_TRUE(store::append_event(tx, event(message)));
+    EXPECT_TRUE(tx.commit());
+  };
+  const auto now = [this] {
+    auto tx = begin();
+    return store::newest_event(tx).value();
+  };
+  EXPECT_EQ(now(), 0) << "there is none";
+  say("early");
+  run("UPDATE events SET at = at - interval '1 second'");  // not in the very millisecond in which the next begins
+  auto slow = begin();
+  ASSERT_TRUE(store::append_event(slow, event("under way")));
+  say("quick");
+  std::int64_t after = now();
+  ASSERT_TRUE(slow.commit());
+  EXPECT_EQ(read_on(after), (std::vector<std::string>{"under way", "quick"}));
+  EXPECT_EQ(now(), after);
 }
 
 TEST_F(EventsTest, OfADeletedAgentStayWithItsOwnerAlone) {
