@@ -64,6 +64,7 @@ class Readers {
   std::pair<int, int> end() {
     thread_.request_stop();
     thread_.join();
+    clients_.clear();
     const auto [fewest, most] = std::minmax_element(got_.begin(), got_.end());
     return {*fewest, *most};
   }
@@ -138,6 +139,11 @@ int run(int argc, char** argv) {
   std::this_thread::sleep_for(1s);  // the last events are on their way
   const int told = events() - events_before;
   const auto [fewest, most] = readers.end();
+  const Answer alone = creel.until(
+      "/metrics", "", [](const Answer& a) { return a.text.find("\ncreel_event_readers 0\n") != std::string::npos; },
+      10s);
+  if (alone.text.find("\ncreel_event_readers 0\n") == std::string::npos)
+    throw std::runtime_error("the readers are still there");
   const double without_after = measure();
   const double share = with - (without_before + without_after) / 2;
   std::printf(
