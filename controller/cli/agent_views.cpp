@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <iostream>
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "controller/cli/agent_commands.hpp"
 #include "controller/cli/format.hpp"
@@ -128,13 +129,14 @@ std::string plan_page(const Io& io, const Json& answer) {
                             {"message", shown(answer, "message")},
                             {"next attempt", shown(answer, "nextAttempt")}},
                            io.width, io.colors);
-  if (const Json& log = member(cause, "log"); !log.empty()) {
-    page += "last lines of its log:\n";
-    for (const auto& line : log)
-      if (line.is_string()) page += "  " + printable(line.get<std::string>()) + "\n";
-  }
-  const std::string plan = shown(answer, "plan");
-  return page + printable_lines(plan.empty() ? "nothing to do" : plan);  // one action a line
+  const Json& log = member(cause, "log");
+  if (!log.empty()) page += "last lines of its log:\n";
+  for (const auto& line : log)
+    if (line.is_string()) page += hanging("  ", 2, line.get<std::string>(), io.width);
+  // One action a line.
+  std::istringstream plan{shown(answer, "plan").empty() ? "nothing to do" : shown(answer, "plan")};
+  for (std::string line; std::getline(plan, line);) page += hanging("", 0, line, io.width);
+  return page;
 }
 
 // One agent's page, again and again. It ends with the agent.

@@ -145,6 +145,7 @@ Result<void> watch(Client client, const Watch& what, const std::function<Result<
   std::string page;
   bool away = false;
   for (bool first = true;; first = false) {
+    if (in_place && client.io.measure) client.io.width = client.io.measure().width;  // somebody may have pulled at it
     const auto now = look();
     if (client.stop.stop_requested()) return interrupted();
     if (!now && (first || !passes(now.error()))) return now.error();

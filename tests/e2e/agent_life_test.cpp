@@ -311,6 +311,16 @@ TEST_F(AgentLife, IsDrivenFromTheCommandLineToo) {
   EXPECT_EQ(cli({"agents", "start", id}).code, 0);
   EXPECT_EQ(cli({"agents", "logs", id}).code, 0);
   EXPECT_NE(cli({"agents", "plan", id}).out.size(), 0u);
+  EXPECT_NE(cli({"agents", "show", "by-hand"}).out.find(id), std::string::npos);
+  EXPECT_NE(cli({"agents", "events", id}).out.find("StopRequested"), std::string::npos);
+  const Finished waited = cli({"provision", "--name", "waited-for"});
+  EXPECT_EQ(waited.code, 0) << waited.err;
+  EXPECT_NE(waited.out.find("status     running"), std::string::npos) << waited.out;
+  const Finished unknown = cli({"agents", "stop", "by-hnad", "--json"});
+  EXPECT_EQ(unknown.code, 1);
+  EXPECT_NE(json::parse(unknown.err, nullptr, false).value("hint", unknown.err).find("did you mean \"by-hand\"?"),
+            std::string::npos);
+  EXPECT_EQ(cli({"__complete", "agents", "show", "by"}).out.find("by-hand\t" + id), 0u);
   EXPECT_EQ(cli({"agents", "show", "0000000000000000"}).code, 1);
   EXPECT_EQ(cli({"agents", "delete", id}).code, 0);
   const Finished mistyped = cli({"agnets", "list"});

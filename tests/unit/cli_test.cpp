@@ -286,6 +286,23 @@ TEST_F(CliTest, ShowsAPlanWithItsCauseTheLogAndTheNextTry) {
     EXPECT_NE(out_.str().find(part), std::string::npos) << part << "\n" << out_.str();
 }
 
+TEST_F(CliTest, ShowsAPlanThatIsNoWiderThanTheTerminal) {
+  FakeServer server{[](const std::string&) {
+    return http_answer(
+        200,
+        R"({"desired":"running","phase":"Failed","observed":{"container":"exited","volume":"present","image":"present"},)"
+        R"("plan":"start: running is wanted and the container exited with code 0\nwait: a while",)"
+        R"("cause":{"reason":"Exited","log":["a line of its log that goes on and on and on"]}})");
+  }};
+  talk_to(server);
+  EXPECT_EQ(creel({"agents", "plan", "00000000000000aa"}, "", 40), 0) << err_.str();
+  std::istringstream lines{out_.str()};
+  for (std::string line; std::getline(lines, line);) EXPECT_LE(line.size(), 40u) << out_.str();
+  EXPECT_NE(out_.str().find("start: running is wanted and the\ncontainer exited with code 0\nwait: a while\n"),
+            std::string::npos)
+      << out_.str();
+}
+
 TEST_F(CliTest, ListsOrphansWithTheirAgeAndWhatWillBecomeOfThem) {
   FakeServer server{[](const std::string&) {
     return http_answer(
