@@ -1,5 +1,8 @@
 #include "api/server/answers.hpp"
 
+#include <sys/socket.h>
+
+#include <algorithm>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/write.hpp>
 #include <boost/beast/http/chunk_encode.hpp>
@@ -7,11 +10,13 @@
 #include <boost/beast/http/serializer.hpp>
 #include <boost/beast/http/string_body.hpp>
 #include <boost/beast/http/write.hpp>
+#include <cerrno>
 #include <chrono>
 #include <ctime>
 #include <utility>
 
 #include "api/server/awaiting.hpp"
+#include "api/server/patience.hpp"
 
 namespace creel::api {
 
@@ -80,17 +85,22 @@ asio::awaitable<bool> tell_to_go_on(Hub& hub, ClientStream& client) {
 }
 
 asio::awaitable<void> linger(Hub& hub, ClientStream& client) {
-  constexpr std::size_t kMost = 16 * 1024 * 1024;
+  constexpr std::size_t kMost = 16 * 1024 * 1024, kAtOnce = 1024 * 1024;
   // Reading what nobody wants must not take the thread from those whose requests count.
-  constexpr std::chrono::milliseconds kPause{5};
+  constexpr std::chrono::milliseconds kPause{20};
   asio::steady_timer pause{hub.io};
   std::size_t dropped = 0;
-  const auto space = asio::buffer(hub.waste);
-  client.tcp().expires_after(std::chrono::seconds{2});
-  while (dropped < kMost) {
-    const Tuple got = co_await client.async_read_some(space, kToken);
-    if (std::get<0>(got)) break;
-    dropped += std::get<1>(got);
+  error_code ignored;
+  client.tcp().socket().native_non_blocking(true, ignored);
+  const Patience patience{client.tcp(), std::chrono::seconds{2}};
+  while (dropped < kMost && !patience.over()) {
+    const std::tuple<error_code> waited =
+        co_await client.tcp().socket().async_wait(asio::ip::tcp::socket::wait_read, kToken);
+    if (std::get<0>(waited)) break;
+    // MSG_TRUNC: the kernel drops it without copying it to us. With TLS it is as little to be read.
+    const auto got = recv(client.tcp().socket().native_handle(), nullptr, kAtOnce, MSG_TRUNC | MSG_DONTWAIT);
+    if (got == 0 || (got < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR)) break;
+    dropped += static_cast<std::size_t>(std::max<ssize_t>(got, 0));
     pause.expires_after(kPause);
     co_await pause.async_wait(kToken);
   }

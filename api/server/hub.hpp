@@ -5,7 +5,6 @@
 #pragma once
 
 #include <algorithm>
-#include <array>
 #include <atomic>
 #include <boost/asio/io_context.hpp>
 #include <chrono>
@@ -94,7 +93,6 @@ struct Hub {
   std::size_t body_bytes = 0;                                      // of requests that are being read or handled
   // Of answers from when they are made until they are sent.
   const std::shared_ptr<std::atomic<std::size_t>> answer_bytes = std::make_shared<std::atomic<std::size_t>>(0);
-  std::array<char, 64 * 1024> waste;  // what is read only to be dropped, of all connections
   bool draining = false;
   std::function<void()> on_empty;  // the last connection is gone while draining
   std::string date;                // of the Date header, made once a second
