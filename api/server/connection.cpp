@@ -39,6 +39,8 @@ constexpr std::size_t kSmall = 16 * 1024;
 constexpr std::chrono::milliseconds kBetweenRefusals{20}, kLongestRest{1'000};
 // Connections with TLS that owe us a request: what OpenSSL keeps for one takes some 75 KB.
 constexpr std::size_t kMostWaitingTls = 1'000;
+// Of one address. To read from somebody is to do the work of sending for him, on this machine's loopback at least.
+constexpr std::size_t kMostLingering = 8;
 // Enough for a pipe that is never empty.
 constexpr int kMostUnsent = 128 * 1024;
 
@@ -245,7 +247,7 @@ asio::awaitable<bool> Connection::serve_one() {
   const bool refused = response.status == 429;
   const bool written = co_await write_answer(hub_, client_, std::move(response), version, head_only, keep);
   if (refused) co_await rest();
-  if (unread) co_await linger(hub_, client_);
+  if (unread) co_await hear_out();
   co_return written;
 }
 
@@ -452,11 +454,26 @@ asio::awaitable<void> Connection::watch_for_leaving(std::shared_ptr<Connection> 
   self.reset();
 }
 
+asio::awaitable<void> Connection::hear_out() {
+  if (share_ && share_->lingering >= kMostLingering) co_return;
+  struct Counted {
+    Share* share;
+    explicit Counted(Share* of) : share(of) {
+      if (share != nullptr) ++share->lingering;
+    }
+    ~Counted() {
+      if (share != nullptr) --share->lingering;
+    }
+  };
+  const Counted counted{share_.get()};
+  co_await linger(hub_, client_);
+}
+
 asio::awaitable<void> Connection::refuse(int status, std::string code, std::string message) {
   co_await rest();
   Response response = Dispatcher::refuse(status, code, message);
   co_await write_answer(hub_, client_, std::move(response), 11, false, false);
-  co_await linger(hub_, client_);
+  co_await hear_out();
 }
 
 std::string_view Connection::objection(const Hub& hub, const asio::ip::tcp::socket& socket, std::string& address) {

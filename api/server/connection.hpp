@@ -68,6 +68,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   // Before or after a refusal: an address that earns many gets them one after the other, each of its connections waits
   // for its own, and nothing more is read from it meanwhile. Saying no to a flood costs those who flood.
   boost::asio::awaitable<void> rest();
+  // linger(), for a few connections of an address at a time; the others are closed on who is still sending.
+  boost::asio::awaitable<void> hear_out();
   boost::asio::awaitable<void> refuse(int status, std::string code, std::string message);
   void dispatch(Incoming incoming, bool large, std::shared_ptr<Mailbox> box);
 

@@ -33,6 +33,7 @@ enum class Listener { api, gateway };
 struct Share {
   std::size_t connections = 0;
   std::size_t body_bytes = 0;
+  std::size_t lingering = 0;
   std::chrono::steady_clock::time_point next_refusal;
   std::atomic<std::size_t> answer_bytes{0};  // of any thread
 

@@ -3,7 +3,9 @@
 // In one run, against one `creel serve` with its default limits: requests of ordinary users (GET /api/agents with a
 // key, some on new connections), first in peace and then during each attack; each attack is preceded by its own peace.
 // Prints p50, p99 and their ratios, and the server's memory. The attackers come from other addresses, and work at the
-// lowest priority, because in life they would use other machines' processors.
+// lowest priority, because in life they would use other machines' processors. How much they disturb by their own work
+// on this machine's network is shown by the line below each attack: meanwhile the same is done to a server that does
+// nothing but hang up on whoever says something, while the same users ask Creel.
 //
 //   DOCKER_HOST=… CREEL_TEST_DATABASE_URL=… CREEL_TEST_WORK=… front_bench [REQUESTS [ATTACK]]
 //   (./test.sh --all sets these; ATTACK: a word of the name of those to run)
@@ -20,6 +22,7 @@
 
 #include "tests/support/creel_process.hpp"
 #include "tests/support/raw_client.hpp"
+#include "tests/support/support.hpp"
 
 namespace {
 
@@ -69,21 +72,21 @@ std::string attacker(int number) { return "127.0.66." + std::to_string(1 + numbe
 
 void lowest_priority() { setpriority(PRIO_PROCESS, static_cast<id_t>(syscall(SYS_gettid)), 19); }
 
-using Attack = std::function<void(CreelProcess&, std::atomic<bool>& begun, const std::stop_token&)>;
+using Attack = std::function<void(const std::string& url, std::atomic<bool>& begun, const std::stop_token&)>;
 
 // Many connections that go on doing `each` until told to stop; one that was hung up on comes again.
 Attack many(int count, int from_each, int buffer, std::function<void(RawClient&, int turn)> each,
             std::chrono::milliseconds pause) {
-  return [=](CreelProcess& creel, std::atomic<bool>& begun, const std::stop_token& stop) {
+  return [=](const std::string& url, std::atomic<bool>& begun, const std::stop_token& stop) {
     lowest_priority();
     std::deque<RawClient> clients;
-    for (int i = 0; i < count; ++i) clients.emplace_back(creel.url(), attacker(i / from_each), buffer);
+    for (int i = 0; i < count; ++i) clients.emplace_back(url, attacker(i / from_each), buffer);
     for (int turn = 0; !stop.stop_requested(); ++turn) {
       for (int i = 0; i < count && !stop.stop_requested(); ++i) {
         RawClient& client = clients[static_cast<std::size_t>(i)];
         if (buffer == 0 && client.gone()) {  // asking would read what is to stay unread
           std::destroy_at(&client);
-          std::construct_at(&client, creel.url(), attacker(i / from_each), buffer);
+          std::construct_at(&client, url, attacker(i / from_each), buffer);
         }
         each(client, turn);
       }
@@ -92,6 +95,52 @@ Attack many(int count, int from_each, int buffer, std::function<void(RawClient&,
     }
   };
 }
+
+// Hangs up on whoever says something.
+class HangsUp {
+ public:
+  HangsUp() {
+    sockaddr_in here{};
+    here.sin_family = AF_INET;
+    here.sin_port = htons(port_);
+    here.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    if (bind(listener_, reinterpret_cast<const sockaddr*>(&here), sizeof here) != 0 || listen(listener_, 4'096) != 0)
+      throw std::runtime_error("cannot listen on port " + std::to_string(port_));
+    thread_ = std::jthread{[this](const std::stop_token& stop) { serve(stop); }};
+  }
+  ~HangsUp() {
+    thread_.request_stop();
+    thread_.join();
+    close(listener_);
+  }
+  HangsUp(const HangsUp&) = delete;
+  HangsUp& operator=(const HangsUp&) = delete;
+  std::string url() const { return "127.0.0.1:" + std::to_string(port_); }
+
+ private:
+  void serve(const std::stop_token& stop) {
+    std::vector<pollfd> all{{listener_, POLLIN, 0}};
+    while (!stop.stop_requested()) {
+      poll(all.data(), all.size(), 20);
+      for (std::size_t i = all.size(); i-- > 1;) {
+        if (all[i].revents == 0) continue;
+        char bytes[4'096];
+        [[maybe_unused]] const auto got = recv(all[i].fd, bytes, sizeof bytes, MSG_DONTWAIT);
+        close(all[i].fd);
+        all[i] = all.back();
+        all.pop_back();
+      }
+      if ((all[0].revents & POLLIN) == 0) continue;
+      for (int next = 0; (next = accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK)) >= 0;)
+        all.push_back({next, POLLIN, 0});
+    }
+    for (std::size_t i = 1; i < all.size(); ++i) close(all[i].fd);
+  }
+
+  const std::uint16_t port_ = free_port();
+  const int listener_ = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  std::jthread thread_;
+};
 
 }  // namespace
 
@@ -148,19 +197,22 @@ int main(int argc, char** argv) {
   for (const auto& [name, attack] : attacks) {
     if (std::string{name}.find(only) == std::string::npos) continue;
     const Times calm = ask(creel, key, requests);
-    std::atomic<bool> begun{false};
-    Times during;
-    {
-      std::jthread attacking{[&, &attack = attack](const std::stop_token& stop) { attack(creel, begun, stop); }};
+    const auto during = [&, &attack = attack](const std::string& url) {
+      std::atomic<bool> begun{false};
+      std::jthread attacking{[&](const std::stop_token& stop) { attack(url, begun, stop); }};
       while (!begun) std::this_thread::sleep_for(10ms);
-      during = ask(creel, key, requests);
-    }
-    const double ratio = during.p99 / calm.p99;
-    worst = std::max(worst, ratio);
-    std::printf("%-28s %6.2f ms %6.2f ms %6.2f ms %6.2f ms %7.2f %7d %9.1f\n", name, calm.p50, during.p50, calm.p99,
-                during.p99, ratio, during.failed, memory_of(creel.pid(), "VmRSS"));
-    std::fflush(stdout);
+      return ask(creel, key, requests);
+    };
+    const auto show = [&](const char* what, const Times& times) {
+      std::printf("%-28s %6.2f ms %6.2f ms %6.2f ms %6.2f ms %7.2f %7d %9.1f\n", what, calm.p50, times.p50, calm.p99,
+                  times.p99, times.p99 / calm.p99, times.failed, memory_of(creel.pid(), "VmRSS"));
+      std::fflush(stdout);
+    };
+    const Times attacked = during(creel.url());
+    worst = std::max(worst, attacked.p99 / calm.p99);
+    show(name, attacked);
     std::this_thread::sleep_for(2s);  // the server still closes what the attackers have left
+    show("  elsewhere, hung up on", during(HangsUp{}.url()));
   }
   std::printf("worst ratio of p99: %.2f; memory at most %.1f MiB\n", worst, memory_of(creel.pid(), "VmHWM"));
   return 0;
