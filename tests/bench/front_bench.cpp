@@ -3,9 +3,9 @@
 // In one run, against one `creel serve` with its default limits: requests of ordinary users (GET /api/agents with a
 // key, some on new connections), first in peace and then during each attack; each attack is preceded by its own peace.
 // Prints p50, p99 and their ratios, and the server's memory. The attackers come from other addresses, and work at the
-// lowest priority, because in life they would use other machines' processors. How much they disturb by their own work
-// on this machine's network is shown by the line below each attack: meanwhile the same is done to a server that does
-// nothing but hang up on whoever says something, while the same users ask Creel.
+// lowest priority, because in life they would use other machines' processors. How much floods disturb by their own work
+// on this machine's network is shown by the line below them: the same is done to a server that does nothing but hang up
+// on whoever says something, while the same users ask Creel.
 //
 //   DOCKER_HOST=… CREEL_TEST_DATABASE_URL=… CREEL_TEST_WORK=… front_bench [REQUESTS [ATTACK]]
 //   (./test.sh --all sets these; ATTACK: a word of the name of those to run)
@@ -212,7 +212,8 @@ int main(int argc, char** argv) {
     worst = std::max(worst, attacked.p99 / calm.p99);
     show(name, attacked);
     std::this_thread::sleep_for(2s);  // the server still closes what the attackers have left
-    show("  elsewhere, hung up on", during(HangsUp{}.url()));
+    if (std::string{name}.starts_with("50 who") || std::string{name} == "200 large bodies")
+      show("  elsewhere, hung up on", during(HangsUp{}.url()));
   }
   std::printf("worst ratio of p99: %.2f; memory at most %.1f MiB\n", worst, memory_of(creel.pid(), "VmHWM"));
   return 0;
