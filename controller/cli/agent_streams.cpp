@@ -82,14 +82,22 @@ Result<void> follow_logs(Client client, const std::string& id, int limit, const 
 Columns event_header(bool of_all) {
   Columns header{{"ID"},       {"TIME", 1, nullptr, true},
                  {"KIND", 4},  {"REASON", 2, [](const Row& row) { return tint_of_phase(row[3]); }},
-                 {"ACTOR", 5}, {"MESSAGE", 3}};
+                 {"ACTOR", 5}, {"FROM", 6},
+                 {"TOOK", 6},  {"MESSAGE", 3}};
   if (of_all) header.insert(header.begin() + 4, Column{"AGENT"});
   return header;
 }
 
 Row event_row(const Json& event, bool of_all) {
-  Row row{shown(event, "id"),     shown(event, "timestamp"), shown(event, "kind"),
-          shown(event, "reason"), shown(event, "actor"),     shown(event, "message")};
+  const std::string took = shown(event, "durationMs");
+  Row row{shown(event, "id"),
+          shown(event, "timestamp"),
+          shown(event, "kind"),
+          shown(event, "reason"),
+          shown(event, "actor"),
+          shown(event, "source"),
+          took.empty() ? took : took + " ms",
+          shown(event, "message")};
   if (of_all) row.insert(row.begin() + 4, shown(event, "agentId"));
   return row;
 }

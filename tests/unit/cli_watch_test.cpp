@@ -152,7 +152,8 @@ TEST_F(WatchTest, FollowsEventsThroughABrokenConnectionByTheLastId) {
     if (request.find("follow=true") == std::string::npos)
       return http_answer(200,
                          R"({"events":[{"id":6,"timestamp":"T6","kind":"wish","reason":"Old","message":"m","actor":"a"},
-          {"id":7,"timestamp":"T7","kind":"state","reason":"Pulling","message":"m","actor":"creel"}],"nextAfter":7,"more":false})");
+          {"id":7,"timestamp":"T7","kind":"state","reason":"Pulling","message":"m","actor":"creel",
+           "source":"192.0.2.7","durationMs":12}],"nextAfter":7,"more":false})");
     switch (++streams) {
       case 1:
         return events("id: 8\ndata: {\"id\":8,\"timestamp\":\"T8\",\"kind\":\"state\",\"reason\":\"Ready\"}\n\n");
@@ -175,7 +176,8 @@ TEST_F(WatchTest, FollowsEventsThroughABrokenConnectionByTheLastId) {
   EXPECT_NE(streams_asked[2].find("last-event-id: 8\r\n"), std::string::npos);
   EXPECT_NE(streams_asked[3].find("last-event-id: 9\r\n"), std::string::npos);
   EXPECT_EQ(out_.str().find("Old"), std::string::npos) << "only the newest was asked for: " << out_.str();
-  for (const char* part : {"Pulling", "Ready", "Unready"}) EXPECT_NE(out_.str().find(part), std::string::npos) << part;
+  for (const char* part : {"Pulling", "192.0.2.7", "12 ms", "Ready", "Unready"})
+    EXPECT_NE(out_.str().find(part), std::string::npos) << part;
   EXPECT_NE(err_.str().find("waiting to go on"), std::string::npos) << err_.str();
   EXPECT_NE(err_.str().find("connection is back"), std::string::npos) << err_.str();
 }
