@@ -62,10 +62,10 @@ Result<void> append_event(Tx& tx, const Event& event) {
   const std::optional<AgentId> agent = event.agent.empty() ? std::nullopt : std::optional{event.agent};
   const std::optional<std::string> source =
       event.source.empty() ? std::nullopt : std::optional{repair_text(event.source)};
-  const std::optional<std::int64_t> duration =
-      event.duration ? std::optional<std::int64_t>{event.duration->count()} : std::nullopt;
+  // A parameter at once: of an optional number g++ 12 thinks, with -O2, that it is read where there is none.
+  const Param duration = event.duration ? Param{event.duration->count()} : Param{std::nullopt};
   // The condition is always true: it gives the transaction its number before the event gets its id, so that
-  // oldest_writer() knows of every id that was given.
+  // where_to_end() knows of every id that was given.
   CREEL_TRY([[maybe_unused]] const auto rows,
             tx.exec("INSERT INTO events (agent_id, kind, reason, message, actor, source, duration_ms) "
                     "SELECT $1, $2, $3, $4, $5, $6, $7 WHERE pg_current_xact_id() IS NOT NULL "
