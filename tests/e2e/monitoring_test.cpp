@@ -14,6 +14,7 @@
 #include <thread>
 #include <tuple>
 
+#include "controller/core/clock.hpp"
 #include "controller/metrics/definitions.hpp"
 #include "tests/support/creel_process.hpp"
 #include "tests/support/support.hpp"
@@ -194,7 +195,15 @@ TEST_F(MonitoringLive, EachPanelIsShownWithoutAGrafanaAndHasWhatHasHappened) {
   ASSERT_EQ(creel.call("POST", "/api/instance/" + id + "/restart", key).status, 200);
   answered("sum(creel_agent_restarts_total) > 0");
   answered(ready);
-  answered("rate(creel_agent_cpu_seconds_total{agent=\"" + id + "\"}[4s])");
+  // What is known of the run before says nothing: a run has numbers once it was sampled, and rates a few scrapes later.
+  const auto of_this_run = [&](const Answer& a) {
+    const json begun = creel.call("GET", "/api/agents/" + id, key).json["agent"]["startedAt"];
+    const json sampled = a.json["stats"]["sampledAt"];
+    return begun.is_string() && sampled.is_string() && sampled > begun;
+  };
+  ASSERT_TRUE(of_this_run(creel.until("/api/agents/" + id + "/stats", key, of_this_run))) << creel.log();
+  const auto known = std::chrono::duration_cast<std::chrono::seconds>(system_now().time_since_epoch()) + 4s;
+  answered("timestamp(creel_agent_cpu_seconds_total{agent=\"" + id + "\"}) > " + std::to_string(known.count()));
 
   const std::string out = required_env("CREEL_TEST_WORK") + "/boards-" + creel.controller();
   const auto [status, said] = render("--prometheus " + prometheus->url() + " --scrape-interval 1s --from -5m --out " +
