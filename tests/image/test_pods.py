@@ -127,6 +127,9 @@ def fixture_database():
 
 def fresh(database):
     def made():
+        # The server that only makes the cluster answers by its socket alone.
+        if sh("docker", "exec", "pods-postgres", "pg_isready", "--quiet", "--host=localhost", check=False).returncode != 0:
+            return False
         return sh("docker", "exec", "pods-postgres", "psql", "--quiet", "--username=creel", "--dbname=postgres",
                   "--command=DROP DATABASE IF EXISTS pod", "--command=CREATE DATABASE pod", check=False).returncode == 0
 
