@@ -39,8 +39,6 @@ constexpr std::size_t kSmall = 16 * 1024;
 constexpr std::chrono::milliseconds kBetweenRefusals{20}, kLongestRest{1'000};
 // Connections with TLS that owe us a request: what OpenSSL keeps for one takes some 75 KB.
 constexpr std::size_t kMostWaitingTls = 1'000;
-// Of one address. What is being read is looked at in turn with everybody's requests.
-constexpr std::size_t kMostLargeBodies = 4;
 // Of one address. To read from somebody is to do the work of sending for him, on this machine's loopback at least.
 constexpr std::size_t kMostLingering = 8;
 // Enough for a pipe that is never empty.
@@ -223,7 +221,7 @@ asio::awaitable<bool> Connection::serve_one() {
   const bool unread = large && !incoming.rate->allowed;
   if (!unread) {
     if (!parser.is_done()) begin_waiting();
-    const bool body_read = co_await read_body(parser, large);
+    const bool body_read = co_await read_body(parser);
     if (!body_read) co_return false;
     incoming.body = std::move(parser.get().body());
   }
@@ -264,7 +262,7 @@ asio::awaitable<void> Connection::rest() {
   co_await over.async_wait(kToken);
 }
 
-asio::awaitable<bool> Connection::read_body(Parser& parser, bool large) {
+asio::awaitable<bool> Connection::read_body(Parser& parser) {
   const std::size_t limit = hub_.dispatcher.body_limit(parser.get().method_string(), parser.get().target());
   const auto length = parser.content_length();
   if (length && *length > limit) {
@@ -272,20 +270,6 @@ asio::awaitable<bool> Connection::read_body(Parser& parser, bool large) {
     co_return false;
   }
   if (parser.is_done()) co_return true;
-  struct Turn {
-    Connection* taken = nullptr;
-    ~Turn() {
-      if (taken != nullptr) taken->give_turn();
-    }
-  } turn;
-  if (large) {
-    const bool called = co_await take_turn();
-    if (!called) {
-      co_await refuse(503, "BUSY", "Too much is being sent from this address at this moment; try again");
-      co_return false;
-    }
-    turn.taken = this;
-  }
   parser.body_limit(limit);
   if (beast::iequals(parser.get()[http::field::expect], "100-continue")) {
     const bool told = co_await tell_to_go_on(hub_, client_);
@@ -320,39 +304,6 @@ asio::awaitable<bool> Connection::read_body(Parser& parser, bool large) {
     co_await refuse(400, "BAD_REQUEST", "The body is not well-formed HTTP/1.1");
   }
   co_return false;
-}
-
-asio::awaitable<bool> Connection::take_turn() {
-  if (!share_) co_return true;
-  if (share_->large_bodies < kMostLargeBodies) {
-    ++share_->large_bodies;
-    co_return true;
-  }
-  struct Place : InLine {
-    Place(asio::io_context& io, std::chrono::milliseconds longest, std::list<InLine*>& among)
-        : InLine{asio::steady_timer{io, longest}}, line(among) {
-      line.push_back(this);
-    }
-    ~Place() {
-      if (!called) line.remove(this);
-    }
-    std::list<InLine*>& line;
-  } place{hub_.io, hub_.settings.body_timeout, share_->in_line};
-  client_.tcp().expires_never();
-  co_await place.over.async_wait(kToken);
-  co_return place.called;
-}
-
-void Connection::give_turn() {
-  if (!share_) return;
-  if (share_->in_line.empty()) {
-    --share_->large_bodies;
-    return;
-  }
-  InLine& next = *share_->in_line.front();
-  share_->in_line.pop_front();
-  next.called = true;
-  next.over.cancel();
 }
 
 bool Connection::count_body(std::size_t bytes) {

@@ -56,10 +56,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   boost::asio::awaitable<bool> await_first_byte();
   // False: the connection is to be closed; what there was to say has been said.
   boost::asio::awaitable<bool> serve_one();
-  boost::asio::awaitable<bool> read_body(Parser& parser, bool large);
-  // A few large bodies of an address are read at a time. False: no turn in the time that a body may take.
-  boost::asio::awaitable<bool> take_turn();
-  void give_turn();
+  boost::asio::awaitable<bool> read_body(Parser& parser);
   // Counts what the body of the request takes; false: all bodies together would take too much.
   bool count_body(std::size_t bytes);
   // With TLS, only so many may be waited for; when there are more, the one that has been for the longest is closed.

@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <atomic>
 #include <boost/asio/io_context.hpp>
-#include <boost/asio/steady_timer.hpp>
 #include <chrono>
 #include <functional>
 #include <list>
@@ -30,19 +29,11 @@ class Proxy;
 
 enum class Listener { api, gateway };
 
-// Who waits for one of few turns.
-struct InLine {
-  boost::asio::steady_timer over;  // cancelled when it is called
-  bool called = false;
-};
-
 // What the connections of one address (IPv6: of one /64) take of what there is for all.
 struct Share {
   std::size_t connections = 0;
   std::size_t body_bytes = 0;
   std::size_t lingering = 0;
-  std::size_t large_bodies = 0;  // that are being read
-  std::list<InLine*> in_line;    // to be read
   std::chrono::steady_clock::time_point next_refusal;
   std::atomic<std::size_t> answer_bytes{0};  // of any thread
 
