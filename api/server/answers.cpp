@@ -90,8 +90,6 @@ asio::awaitable<void> linger(Hub& hub, ClientStream& client) {
   constexpr std::chrono::milliseconds kPause{20};
   asio::steady_timer pause{hub.io};
   std::size_t dropped = 0;
-  error_code ignored;
-  client.tcp().socket().native_non_blocking(true, ignored);
   const Patience patience{client.tcp(), std::chrono::seconds{2}};
   while (dropped < kMost && !patience.over()) {
     const std::tuple<error_code> waited =

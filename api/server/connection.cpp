@@ -143,10 +143,10 @@ asio::awaitable<bool> Connection::shake_hands() {
 }
 
 asio::awaitable<bool> Connection::await_first_byte() {
+  begin_waiting();
   if (buffer_.size() > 0) co_return true;  // pipelined
   idle_ = true;
   if (hub_.draining) co_return false;
-  begin_waiting();
   // Who connects and says nothing gets less patience than who has been a good client.
   const auto patience = first_ ? hub_.settings.header_timeout : hub_.settings.idle_timeout;
   first_ = false;
