@@ -10,6 +10,7 @@
 #include <poll.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -60,6 +61,12 @@ class Readers {
     }
     thread_ = std::jthread{[this](const std::stop_token& stop) { read(stop); }};
   }
+  // Or not, by then: end() tells.
+  void until_all_have(int count, std::chrono::seconds longest) const {
+    const auto end = Steady::now() + longest;
+    while (Steady::now() < end && std::any_of(got_.begin(), got_.end(), [&](const auto& got) { return got < count; }))
+      std::this_thread::sleep_for(20ms);
+  }
   // What those that have got the fewest and the most events have got, once they have been told to end.
   std::pair<int, int> end() {
     thread_.request_stop();
@@ -92,7 +99,7 @@ class Readers {
   }
 
   std::vector<RawClient> clients_;
-  std::vector<int> got_;
+  std::vector<std::atomic<int>> got_;
   std::jthread thread_;
 };
 
@@ -130,14 +137,22 @@ int run(int argc, char** argv) {
     }
     return (processor_time(creel.pid()) - before) / std::chrono::duration<double>(Steady::now() - begun).count() * 100;
   };
+  // What the last wish led to is in the table of events: it is written with the status that tells of it.
+  const auto told_all = [&] {
+    const auto settled = [](const Answer& a) {
+      return a.json["agent"]["observedGeneration"] == a.json["agent"]["generation"];
+    };
+    if (!settled(creel.until("/api/agents/" + id, key, settled))) throw std::runtime_error("the wish is not settled");
+  };
   measure();  // warm
   const double without_before = measure();
-  std::this_thread::sleep_for(1s);  // what the last wishes led to has been told
+  told_all();
   const int events_before = events();
   Readers readers{creel, key, count};
   const double with = measure();
-  std::this_thread::sleep_for(1s);  // the last events are on their way
+  told_all();
   const int told = events() - events_before;
+  readers.until_all_have(told, 10s);
   const auto [fewest, most] = readers.end();
   const Answer alone = creel.until(
       "/metrics", "", [](const Answer& a) { return a.text.find("\ncreel_event_readers 0\n") != std::string::npos; },
