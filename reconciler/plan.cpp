@@ -170,6 +170,10 @@ Plan plan_create(const DesiredAgent& desired, const Observed& observed, const Hi
   return unless_backing_off(history, policy, now, std::move(actions));
 }
 
+op::DeliverFiles delivery(const DesiredAgent& desired, const ObservedWorkload& workload) {
+  return {desired.id, workload.runtime_id, desired.spec.state_dir, desired.spec.user, desired.files};
+}
+
 Plan plan_running_container(const DesiredAgent& desired, const Observed& observed, const History& history,
                             const Policy& policy, TimePoint now) {
   const ObservedWorkload& workload = observed.workload;
@@ -183,8 +187,7 @@ Plan plan_running_container(const DesiredAgent& desired, const Observed& observe
     return out;
   }
   if (history.files_delivered_to != workload.runtime_id || history.files_hash != desired.files_hash)
-    out.actions.push_back({op::DeliverFiles{desired.id, workload.runtime_id, desired.spec.state_dir, desired.files},
-                           Why::config_changed, "the configuration changed"});
+    out.actions.push_back({delivery(desired, workload), Why::config_changed, "the configuration changed"});
   if (workload.state == ContainerState::paused) {
     out.actions.push_back({restart, Why::paused, "the container is paused"});
     return unless_backing_off(history, policy, now, std::move(out.actions));
@@ -199,8 +202,8 @@ Plan plan_running_container(const DesiredAgent& desired, const Observed& observe
     out.requeue_after = desired.readiness.period;
     if (const auto left = redelivery_in(desired, observed, history, policy, now)) {
       if (left->count() == 0) {
-        out.actions.push_back({op::DeliverFiles{desired.id, workload.runtime_id, desired.spec.state_dir, desired.files},
-                               Why::config_changed, "the agent has not said that it took its configuration in"});
+        out.actions.push_back({delivery(desired, workload), Why::config_changed,
+                               "the agent has not said that it took its configuration in"});
         return unless_backing_off(history, policy, now, std::move(out.actions));
       }
       out.requeue_after = std::min({desired.readiness.period, policy.busy_poll, *left});
@@ -274,8 +277,8 @@ Plan plan_running(const DesiredAgent& desired, const Observed& observed, const H
       if (auto missing = fence_missing(desired, observed, policy)) return std::move(*missing);
       std::vector<Action> actions;
       if (history.files_delivered_to != workload.runtime_id || history.files_hash != desired.files_hash)
-        actions.push_back({op::DeliverFiles{desired.id, workload.runtime_id, desired.spec.state_dir, desired.files},
-                           Why::config_changed, "the configuration was not delivered yet"});
+        actions.push_back(
+            {delivery(desired, workload), Why::config_changed, "the configuration was not delivered yet"});
       actions.push_back(
           {op::StartWorkload{desired.id, workload.runtime_id}, Why::not_running,
            workload.state == ContainerState::created

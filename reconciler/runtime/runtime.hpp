@@ -38,11 +38,13 @@ struct CreateWorkload {
   // Another number leads to another network, as far as there are several: what is wrong may be that of the last one.
   int alternative = 0;
 };
-// Replaces files in the volume; each is whole at every moment.
+// Gives the volume to `user`, as CreateWorkload does, which may have been interrupted before that; and replaces files
+// in it, each whole at every moment.
 struct DeliverFiles {
   AgentId agent;
   std::string runtime_id;
   std::string state_dir;
+  std::string user;  // as WorkloadSpec's
   std::vector<VolumeFile> files;
 };
 struct StartWorkload {

@@ -165,6 +165,25 @@ TEST_F(DockerRuntimeTest, AFreshVolumeBelongsToTheAgentEvenWithoutAFile) {
   EXPECT_TRUE(prints(*id, "written"));
 }
 
+// An engine that is killed while it makes a container leaves one behind whose volume is root's.
+TEST_F(DockerRuntimeTest, DeliveringGivesTheVolumeToTheAgentWhenCreatingDidNot) {
+  for (const bool file : {false, true}) {
+    const AgentId one = new_agent_id();
+    const auto id = runtime->apply(creation(one, spec({"write", "/state/x", "sleep"})), {});
+    ASSERT_TRUE(id) << id.error().message;
+    auto roots = delivery_archive({}, Owner{0, 0}, 0);
+    ASSERT_TRUE(roots && engine->archive_put(*id, "/state", std::move(*roots), {}));
+    ASSERT_EQ(tree(*id, "/state").at("state/").uid, 0);
+
+    std::vector<VolumeFile> files;
+    if (file) files.push_back({"a", "b", 0600, 1000, 1000, false});
+    const auto put = runtime->apply(op::DeliverFiles{one, *id, "/state", "1000:1000", files}, {});
+    ASSERT_TRUE(put) << put.error().message;
+    ASSERT_TRUE(runtime->apply(op::StartWorkload{one, *id}, {}));
+    EXPECT_TRUE(prints(*id, "written"));
+  }
+}
+
 TEST_F(DockerRuntimeTest, AReaderNeverSeesAPartOfAFile) {
   const auto big = [](char c) {
     return std::vector<VolumeFile>{{"big", std::string(3u << 20, c), 0600, 1000, 1000, false}};
@@ -174,7 +193,8 @@ TEST_F(DockerRuntimeTest, AReaderNeverSeesAPartOfAFile) {
   ASSERT_TRUE(runtime->apply(op::StartWorkload{agent, *id}, {}));
   ASSERT_TRUE(prints(*id, "watching"));
   for (int i = 0; i < 30; ++i) {
-    const auto put = runtime->apply(op::DeliverFiles{agent, *id, "/state", big(static_cast<char>('b' + i % 20))}, {});
+    const auto put =
+        runtime->apply(op::DeliverFiles{agent, *id, "/state", "1000:1000", big(static_cast<char>('b' + i % 20))}, {});
     ASSERT_TRUE(put) << put.error().message;
   }
   ASSERT_TRUE(eventually([&] { return !lines(*id, 1).empty() && lines(*id, 1)[0].starts_with("reads"); }));
@@ -210,13 +230,14 @@ TEST_F(DockerRuntimeTest, NeverTouchesWhatIsNotItsOwn) {
   EXPECT_FALSE(observed.workload.ours);
   EXPECT_EQ(observed.workload.owner_label, other_id);
   EXPECT_FALSE(observed.storage_ours);
-  const std::vector<Operation> all{creation(agent, spec({"sleep"})),
-                                   op::DeliverFiles{agent, *theirs, "/state", {{"a", "b", 0600, 1000, 1000, false}}},
-                                   op::StartWorkload{agent, *theirs},
-                                   op::StopWorkload{agent, *theirs, 1},
-                                   op::RestartWorkload{agent, *theirs, 1},
-                                   op::RemoveWorkload{agent, *theirs, 1},
-                                   op::RemoveStorage{agent}};
+  const std::vector<Operation> all{
+      creation(agent, spec({"sleep"})),
+      op::DeliverFiles{agent, *theirs, "/state", "1000:1000", {{"a", "b", 0600, 1000, 1000, false}}},
+      op::StartWorkload{agent, *theirs},
+      op::StopWorkload{agent, *theirs, 1},
+      op::RestartWorkload{agent, *theirs, 1},
+      op::RemoveWorkload{agent, *theirs, 1},
+      op::RemoveStorage{agent}};
   for (const auto& operation : all) {
     const auto result = runtime->apply(operation, {});
     ASSERT_FALSE(result) << operation.index();
@@ -241,21 +262,25 @@ TEST_F(DockerRuntimeTest, AddsToAFileThatTheAgentWritesTooAndTakesNothingFromIt)
   const auto id = runtime->apply(create, {});
   ASSERT_TRUE(id) << id.error().message;
   EXPECT_EQ(read(*id), nlohmann::json::parse(ours.content));
-  const op::DeliverFiles again{agent, *id, "/state", {ours}};
+  const op::DeliverFiles again{agent, *id, "/state", "1000:1000", {ours}};
   ASSERT_TRUE(runtime->apply(again, {}));
 
   // The agent has changed our entry and added others.
   const std::string owners = R"({"creel":{"key":1,"lastUsed":7},"phone":{"key":2}})";
   ASSERT_TRUE(runtime->apply(
-      op::DeliverFiles{agent, *id, "/state", {{"devices/paired.json", owners, 0600, 1000, 1000, false}}}, {}));
+      op::DeliverFiles{agent, *id, "/state", "1000:1000", {{"devices/paired.json", owners, 0600, 1000, 1000, false}}},
+      {}));
   ASSERT_TRUE(runtime->apply(again, {}));
   EXPECT_EQ(read(*id), nlohmann::json::parse(owners));
 
   // An old volume is put back, in which it was not yet.
-  ASSERT_TRUE(runtime->apply(
-      op::DeliverFiles{
-          agent, *id, "/state", {{"devices/paired.json", R"({"phone":{"key":2}})", 0600, 1000, 1000, false}}},
-      {}));
+  ASSERT_TRUE(
+      runtime->apply(op::DeliverFiles{agent,
+                                      *id,
+                                      "/state",
+                                      "1000:1000",
+                                      {{"devices/paired.json", R"({"phone":{"key":2}})", 0600, 1000, 1000, false}}},
+                     {}));
   ASSERT_TRUE(runtime->apply(again, {}));
   EXPECT_EQ(read(*id), nlohmann::json::parse(R"({"creel":{"key":1},"phone":{"key":2}})"));
   const Entry entry = tree(*id, "/state/devices")["devices/paired.json"];
@@ -382,7 +407,7 @@ TEST_F(DockerRuntimeTest, CopiesTheVolumeAndGivesItBackAsItWas) {
 
   // What came after the copy is gone, what went is back, and the same again when it is done twice.
   files = {{"openclaw.json", "changed", 0600, 1000, 1000, false}, {"new/file", "x", 0600, 1000, 1000, false}};
-  ASSERT_TRUE(runtime->apply(op::DeliverFiles{agent, *id, "/state", files}, {}));
+  ASSERT_TRUE(runtime->apply(op::DeliverFiles{agent, *id, "/state", "1000:1000", files}, {}));
   ASSERT_TRUE(runtime->apply(op::ClearStorage{agent, with_state, {"agents/"}}, {}));
   const auto holds = runtime->apply(op::RestoreStorage{agent, with_state}, {});
   ASSERT_FALSE(holds) << "the agent's own container has it mounted";
@@ -600,7 +625,8 @@ TEST_F(DockerRuntimeTest, ReportsChangesOfItsOwnAgentsOnly) {
     std::lock_guard lock{mutex};
     return seen.size() >= 2;  // create, start
   }));
-  ASSERT_TRUE(runtime->apply(op::DeliverFiles{agent, id, "/state", {{"a", "b", 0600, 1000, 1000, false}}}, {}));
+  ASSERT_TRUE(
+      runtime->apply(op::DeliverFiles{agent, id, "/state", "1000:1000", {{"a", "b", 0600, 1000, 1000, false}}}, {}));
   ASSERT_TRUE(runtime->apply(op::RemoveWorkload{agent, id, 0}, {}));
   ASSERT_TRUE(eventually([&] {
     std::lock_guard lock{mutex};

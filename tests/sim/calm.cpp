@@ -122,6 +122,7 @@ std::string World::not_running(const AgentId& id, const Owner& owner, const Agen
   if (record.status.phase != Phase::ready) return std::string{"it runs, and says "} + to_string(record.status.phase);
   if (!container.answers) return "its gateway hangs";
   if (!container.hardening_ok) return "its container is altered";
+  if (!engine.owned_volumes.contains(id)) return "its volume was not given to its user";
   if (container.spec.resources != desired.spec.resources) return "it has not got its plan";
   const std::string image = SimRuntime::plain(container.image_id);
   const std::string& updated = record.status.image;

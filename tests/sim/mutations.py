@@ -40,6 +40,8 @@ MUTATIONS = [
     ("a delivery is not known to be uncertain", "plan.cpp",
      "    history.files_hash = desired.files_hash;\n    history.files_delivered_to.clear();\n    // And whether",
      "    // And whether"),
+    ("only making a container gives the volume to the agent", "plan.cpp",
+     "desired.spec.state_dir, desired.spec.user, desired.files}", "desired.spec.state_dir, \"\", desired.files}"),
     ("a process is thought to have read what was delivered", "plan.cpp",
      "if (history.restart_files_hash != desired.restart_files_hash) history.restart_files_hash.clear();",
      "history.restart_files_hash = desired.restart_files_hash;"),

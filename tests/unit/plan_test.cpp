@@ -493,7 +493,8 @@ TEST(Succeeded, TakesNoProcessThatRanAlreadyForOneThatHasReadTheFiles) {
   desired.restart_files_hash = "key-2";
   History history = delivered();
   history.restart_files_hash = "key-1";
-  const Action deliver{op::DeliverFiles{desired.id, "c1", "/state", desired.files}, Why::config_changed, ""};
+  const Action deliver{op::DeliverFiles{desired.id, "c1", "/state", "1000:1000", desired.files}, Why::config_changed,
+                       ""};
   const Action start{op::StartWorkload{desired.id, "c1"}, Why::not_running, ""};
   const Observed observed = container(ContainerState::exited);
   history = succeeded(desired, intend(desired, observed, history, deliver, kNow), deliver, "", kNow);
@@ -506,7 +507,8 @@ TEST(Succeeded, TriesAnotherConfigurationThanTheRefusedOneAtOnce) {
   History history = delivered();
   history.exits.count = 11;
   history.exits.cause = "ConfigRefused";
-  const Action deliver{op::DeliverFiles{wanted().id, "c1", "/state", wanted().files}, Why::config_changed, ""};
+  const Action deliver{op::DeliverFiles{wanted().id, "c1", "/state", "1000:1000", wanted().files}, Why::config_changed,
+                       ""};
   const Observed observed = container(ContainerState::restarting);
   history.deliveries = 1;
   EXPECT_EQ(succeeded(wanted(), intend(wanted(), observed, history, deliver, kNow), deliver, "", kNow).exits.count, 11)

@@ -322,7 +322,7 @@ Result<std::string> DockerRuntime::carry_out(const op::CreateWorkload& operation
   CREEL_CHECK(free_volume(operation.agent, stop));
   CREEL_TRY(const std::string id, create_or_find(operation, stop));
   // From here on a failure leaves the container as created: the next pass delivers the files before it starts it.
-  CREEL_CHECK(deliver(id, operation.spec.state_dir, operation.files, &operation.spec.user, stop));
+  CREEL_CHECK(deliver(id, operation.spec.state_dir, operation.spec.user, operation.files, stop));
   return id;
 }
 
@@ -330,13 +330,10 @@ Result<std::string> DockerRuntime::carry_out(const op::CreateWorkload& operation
 // agent that cannot write its state then looks healthy and fails at the first chat. So the root is always written, too,
 // and looked at afterwards.
 Result<void> DockerRuntime::deliver(const std::string& runtime_id, const std::string& state_dir,
-                                    const std::vector<VolumeFile>& files, const std::string* user,
+                                    const std::string& user, const std::vector<VolumeFile>& files,
                                     std::stop_token stop) {
-  std::optional<Owner> root;
-  if (user != nullptr) {
-    root = parse_owner(*user);
-    if (!root && !files.empty()) root = Owner{files.front().uid, files.front().gid};
-  }
+  std::optional<Owner> root = parse_owner(user);
+  if (!root && !files.empty()) root = Owner{files.front().uid, files.front().gid};
   CREEL_TRY(const auto merged, merge(runtime_id, state_dir, files, stop));
   if (merged.empty() && !root) return {};
   CREEL_TRY(std::string archive, delivery_archive(merged, root, now_seconds()));
@@ -380,7 +377,7 @@ Result<std::vector<VolumeFile>> DockerRuntime::merge(const std::string& runtime_
 
 Result<std::string> DockerRuntime::carry_out(const op::DeliverFiles& operation, std::stop_token stop) {
   CREEL_CHECK(own_container(operation.agent, operation.runtime_id, stop));
-  CREEL_CHECK(deliver(operation.runtime_id, operation.state_dir, operation.files, nullptr, stop));
+  CREEL_CHECK(deliver(operation.runtime_id, operation.state_dir, operation.user, operation.files, stop));
   return std::string{};
 }
 

@@ -88,8 +88,8 @@ class DockerRuntime : public Runtime, public Locator {
   Result<std::string> create_or_find(const op::CreateWorkload& operation, std::stop_token stop);
   Result<std::vector<VolumeFile>> merge(const std::string& runtime_id, const std::string& state_dir,
                                         const std::vector<VolumeFile>& files, std::stop_token stop);
-  Result<void> deliver(const std::string& runtime_id, const std::string& state_dir,
-                       const std::vector<VolumeFile>& files, const std::string* root_owner, std::stop_token stop);
+  Result<void> deliver(const std::string& runtime_id, const std::string& state_dir, const std::string& user,
+                       const std::vector<VolumeFile>& files, std::stop_token stop);
   Result<EgressPlace> place_of(const op::CreateWorkload& operation, std::stop_token stop);
   Result<void> fenced_in(const ContainerInfo& info, std::stop_token stop);
   Result<void> unpause(const ContainerInfo& info, std::stop_token stop);

@@ -49,8 +49,10 @@ struct SimRuntime::Do {
     if (sim.foreign_volumes.contains(agent)) return sim_error(ErrorKind::conflict, "the volume is another's");
     return {};
   }
-  Result<void> deliver(const AgentId& agent, const std::vector<VolumeFile>& delivered, const char* between) {
+  Result<void> deliver(const AgentId& agent, const std::string& user, const std::vector<VolumeFile>& delivered,
+                       const char* between) {
     CREEL_CHECK(room());
+    if (!user.empty()) sim.owned_volumes.insert(agent);
     bool first = true;
     for (const auto& file : delivered) {
       if (!first) CREEL_CHECK(sim.meet(between));
@@ -75,7 +77,7 @@ struct SimRuntime::Do {
     CREEL_TRY(const std::string id, create_or_find(op));
     CREEL_CHECK(sim.meet("create.files"));
     CREEL_CHECK(find(op.agent, id));
-    CREEL_CHECK(deliver(op.agent, op.files, "create.rest"));
+    CREEL_CHECK(deliver(op.agent, op.spec.user, op.files, "create.rest"));
     return id;
   }
   Result<std::string> create_or_find(const op::CreateWorkload& op) {
@@ -101,7 +103,7 @@ struct SimRuntime::Do {
   }
   Result<std::string> operator()(const op::DeliverFiles& op) {
     CREEL_CHECK(find(op.agent, op.runtime_id));
-    CREEL_CHECK(deliver(op.agent, op.files, "deliver-files.rest"));
+    CREEL_CHECK(deliver(op.agent, op.user, op.files, "deliver-files.rest"));
     return std::string{};
   }
   Result<std::string> operator()(const op::StartWorkload& op) {
@@ -143,6 +145,7 @@ struct SimRuntime::Do {
     CREEL_CHECK(own_volume(op.agent));
     if (sim.containers.contains(op.agent)) return sim_error(ErrorKind::conflict, "the volume is in use");
     sim.volumes.erase(op.agent);
+    sim.owned_volumes.erase(op.agent);
     sim.files.erase(op.agent);
     return std::string{};
   }
@@ -174,6 +177,7 @@ struct SimRuntime::Do {
     CREEL_CHECK(own_volume(op.agent));
     if (sim.containers.contains(op.agent)) return sim_error(ErrorKind::conflict, "the volume is in use");
     sim.volumes.erase(op.agent);
+    sim.owned_volumes.erase(op.agent);
     sim.files.erase(op.agent);
     CREEL_CHECK(sim.meet("restore.volume"));
     sim.volumes.insert(op.agent);

@@ -59,6 +59,7 @@ class SimRuntime : public Runtime, public Prober {
   std::map<AgentId, Container> containers;
   std::set<AgentId> volumes;
   std::set<AgentId> foreign_volumes;                            // of these names, but another's
+  std::set<AgentId> owned_volumes;                              // given to their agents' users
   std::map<AgentId, std::map<std::string, std::string>> files;  // what the volumes hold
   std::map<AgentId, Copy> backups;                              // copies of them
   std::map<AgentId, std::vector<LogLine>> logs;                 // what the containers printed
