@@ -44,7 +44,7 @@ std::string text(const Json& json, const char* name) {
 }  // namespace
 
 ApiClient::ApiClient(const Config& config, std::stop_token stop)
-    : url_(config.url), key_(config.api_key), stop_(std::move(stop)) {
+    : url_(config.url), key_(config.api_key), ca_cert_(config.ca_cert), stop_(std::move(stop)) {
   if (key_.empty() && on_this_machine(url_)) key_ = read_key(config.state_dir + "/admin.key");
 }
 
@@ -52,6 +52,7 @@ http::Request ApiClient::request(const std::string& method, const std::string& p
   http::Request request;
   request.method = method;
   request.url = url_ + path;
+  if (!ca_cert_.empty()) request.tls.emplace().ca_file = ca_cert_;
   request.headers = {{"accept", "application/json"}};
   if (!key_.empty()) request.headers.emplace_back("authorization", "Bearer " + key_);
   return request;
@@ -59,7 +60,13 @@ http::Request ApiClient::request(const std::string& method, const std::string& p
 
 Error ApiClient::explain(const Error& error) const {
   Error explained = error;
-  if (error.kind == ErrorKind::unavailable) {
+  if (error.kind == ErrorKind::unavailable && error.message.find("certificate") != std::string::npos) {
+    const bool misnamed = error.message.find("subject name") != std::string::npos;
+    explained.message = "who answers at " + url_ + " is not to be trusted (" + error.message + "); " +
+                        (misnamed ? "CREEL_URL or --url must name it as its certificate does"
+                                  : "CREEL_CA_CERT or --ca-cert names a file with its certificate, or its signer's");
+    explained.code = "UNTRUSTED";
+  } else if (error.kind == ErrorKind::unavailable) {
     explained.message = "cannot reach Creel at " + url_ + " (" + error.message +
                         "); is `creel serve` running there? CREEL_URL or --url names another place";
     explained.code = "UNREACHABLE";

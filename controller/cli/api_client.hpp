@@ -48,6 +48,7 @@ class ApiClient {
   http::Client client_;
   std::string url_;
   std::string key_;
+  std::string ca_cert_;
   std::stop_token stop_;
   std::string refusal_;
 };

@@ -358,6 +358,8 @@ const Entry kEntries[] = {
      },
      SET(url, parse_url(value, {"http", "https"})), "the API that client commands call"},
     {"CREEL_API_KEY", NO_FALLBACK, SET_TEXT(api_key), "the key they call it with", true},
+    {"CREEL_CA_CERT", NO_FALLBACK, SET(ca_cert, parse_path(value)),
+     "certificates (PEM) that they trust instead of the system's when it speaks TLS"},
     {"CREEL_EAS_CHAIN", FALLBACK("ethereum"),
      [](Config& config, const std::string& value) -> Result<void> {
        if (value != "ethereum" && value != "base") return wrong("\"" + value + "\" is neither ethereum nor base");

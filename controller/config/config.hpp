@@ -116,6 +116,7 @@ struct Config {
   // The client commands
   std::string url;      // CREEL_URL: default http://<listen>
   std::string api_key;  // CREEL_API_KEY. Secret.
+  std::string ca_cert;  // CREEL_CA_CERT: a file of whom an https url's certificate may be; "" = the system's
 };
 
 namespace config {

@@ -146,7 +146,7 @@ def test_the_settings_are_those_that_creel_has():
     decided = {"CREEL_LISTEN", "CREEL_GATEWAY_LISTEN", "CREEL_TLS_CERT", "CREEL_TLS_KEY", "DATABASE_URL",
                "CREEL_POSTGRES_USER", "CREEL_STATE_DIR", "CREEL_SHARE_DIR", "CREEL_MASTER_KEY",
                "CREEL_MASTER_KEY_FILE", "CREEL_LOG", "DOCKER_HOST", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH",
-               "CREEL_PUBLISH_ADDRESS", "CREEL_API_KEY"}
+               "CREEL_PUBLISH_ADDRESS", "CREEL_API_KEY", "CREEL_CA_CERT"}
     assert decided <= set(every)
     if os.environ.get("CREEL_UPDATE_GOLDEN"):
         whole = json.loads((CHART / "values.schema.json").read_text())

@@ -10,6 +10,8 @@
 #include "controller/secrets/password.hpp"
 #include "controller/store/credentials.hpp"
 #include "tests/integration/pg_fixture.hpp"
+#include "tests/support/certificates.hpp"
+#include "tests/support/creel_process.hpp"
 #include "tests/support/support.hpp"
 
 namespace creel::cli {
@@ -130,6 +132,45 @@ TEST_F(AccountCommands, DoctorFindsTheDatabaseAndItsClock) {
   EXPECT_NE(out_.str().find("DATABASE_URL\n"), std::string::npos) << out_.str();
   EXPECT_NE(out_.str().find("ok    clock"), std::string::npos) << out_.str();
   EXPECT_EQ(out_.str().find("FAIL  postgresql"), std::string::npos) << out_.str();
+}
+
+// What speaks to the API, to one with TLS.
+class TrustOfTheCommandLine : public testing::Test {
+ protected:
+  TrustOfTheCommandLine() {
+    creel_.speak_tls(made_.dir + "/server.pem", made_.dir + "/server.key", made_.dir + "/ca.pem");
+    creel_.start();
+    key_ = creel_.user("owner@example.com");
+  }
+  int list(const std::string& url, const std::string& ca) {
+    std::istringstream in;
+    out_.str("");
+    err_.str("");
+    config::Environment environment = {{"CREEL_URL", url},
+                                       {"CREEL_API_KEY", key_},
+                                       {"CREEL_STATE_DIR", "/nonexistent"},
+                                       {"CREEL_SHARE_DIR", test::source_dir()}};
+    if (!ca.empty()) environment["CREEL_CA_CERT"] = made_.dir + "/" + ca;
+    return cli::run({"agents", "list"}, environment, Io{in, out_, err_}, [](const Config&) { return 0; });
+  }
+
+  const test::Certificates made_;
+  test::CreelProcess creel_;
+  std::string key_;
+  std::ostringstream out_, err_;
+};
+
+TEST_F(TrustOfTheCommandLine, IsGivenToWhomACertificateWasNamedFor) {
+  const std::string url = creel_.url();
+  EXPECT_EQ(list(url, "ca.pem"), 0) << err_.str();
+  for (const char* other : {"", "other.pem"}) {
+    EXPECT_NE(list(url, other), 0);
+    EXPECT_NE(err_.str().find("CREEL_CA_CERT or --ca-cert names a file"), std::string::npos) << err_.str();
+  }
+  EXPECT_NE(list("https://localhost" + url.substr(url.rfind(':')), "ca.pem"), 0);
+  EXPECT_NE(err_.str().find("must name it as its certificate does"), std::string::npos) << err_.str();
+  EXPECT_NE(list(url, "missing.pem"), 0);
+  EXPECT_NE(err_.str().find("missing.pem"), std::string::npos) << err_.str();
 }
 
 }  // namespace
