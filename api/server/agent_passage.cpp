@@ -296,7 +296,7 @@ asio::awaitable<bool> AgentPassage::pass(Parser& parser, const Place& place, con
             hub_.proxy->failure(passage, 400, "BAD_REQUEST", "The body of the request is not well-formed HTTP/1.1");
         status = refused.status;
         co_await write_answer(hub_, client_, std::move(refused), version, head_only, false);
-        co_await linger(hub_, client_);
+        co_await linger(hub_, client_, nullptr);
         co_return false;
       }
       if (ahead_.left() || task->client_left) co_return false;

@@ -84,8 +84,8 @@ asio::awaitable<bool> tell_to_go_on(Hub& hub, ClientStream& client) {
   co_return !std::get<0>(told);
 }
 
-asio::awaitable<void> linger(Hub& hub, ClientStream& client) {
-  constexpr std::size_t kMost = 16 * 1024 * 1024, kAtOnce = 1024 * 1024;
+asio::awaitable<void> linger(Hub& hub, ClientStream& client, Share* share) {
+  constexpr std::size_t kMost = 16 * 1024 * 1024, kAtOnce = 128 * 1024;
   // Reading what nobody wants must not take the thread from those whose requests count.
   constexpr std::chrono::milliseconds kPause{20};
   asio::steady_timer pause{hub.io};
@@ -98,8 +98,12 @@ asio::awaitable<void> linger(Hub& hub, ClientStream& client) {
     // MSG_TRUNC: the kernel drops it without copying it to us. With TLS it is as little to be read.
     const auto got = recv(client.tcp().socket().native_handle(), nullptr, kAtOnce, MSG_TRUNC | MSG_DONTWAIT);
     if (got == 0 || (got < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR)) break;
-    dropped += static_cast<std::size_t>(std::max<ssize_t>(got, 0));
-    pause.expires_after(kPause);
+    const auto bytes = static_cast<std::size_t>(std::max<ssize_t>(got, 0));
+    dropped += bytes;
+    const auto now = std::chrono::steady_clock::now();
+    auto next = now + kPause;
+    if (share != nullptr) next = std::max(next, share->after_reading(bytes, now));
+    pause.expires_at(next);
     co_await pause.async_wait(kToken);
   }
 }

@@ -23,7 +23,7 @@ boost::asio::awaitable<bool> write_bytes(ClientStream& client, std::string_view 
 // 100 Continue.
 boost::asio::awaitable<bool> tell_to_go_on(Hub& hub, ClientStream& client);
 // Closing while the client still sends would reset the connection and lose our answer: what comes is read and dropped,
-// for a while and up to a size.
-boost::asio::awaitable<void> linger(Hub& hub, ClientStream& client);
+// for a while and up to a size. `share`: whose it is; null = nobody's.
+boost::asio::awaitable<void> linger(Hub& hub, ClientStream& client, Share* share);
 
 }  // namespace creel::api

@@ -41,6 +41,8 @@ constexpr std::chrono::milliseconds kBetweenRefusals{20}, kLongestRest{1'000};
 constexpr std::size_t kMostWaitingTls = 1'000;
 // Of one address. To read from somebody is to do the work of sending for him, on this machine's loopback at least.
 constexpr std::size_t kMostLingering = 8;
+// A pause that is shorter costs more than it saves.
+constexpr std::chrono::milliseconds kWorthWaiting{5};
 // Enough for a pipe that is never empty.
 constexpr int kMostUnsent = 128 * 1024;
 
@@ -262,6 +264,16 @@ asio::awaitable<void> Connection::rest() {
   co_await over.async_wait(kToken);
 }
 
+// Large bodies of one address come no faster than Share::after_reading() says, however many connections they come by.
+asio::awaitable<void> Connection::take_turn(std::size_t read) {
+  if (!share_) co_return;
+  const auto now = std::chrono::steady_clock::now();
+  const auto turn = share_->after_reading(read, now);
+  if (turn - now < kWorthWaiting) co_return;
+  asio::steady_timer over{hub_.io, turn};
+  co_await over.async_wait(kToken);
+}
+
 asio::awaitable<bool> Connection::read_body(Parser& parser) {
   const std::size_t limit = hub_.dispatcher.body_limit(parser.get().method_string(), parser.get().target());
   const auto length = parser.content_length();
@@ -286,8 +298,11 @@ asio::awaitable<bool> Connection::read_body(Parser& parser) {
       buffer_.reserve(std::clamp(parser.get().body().size(), kFirstRead, kSmall));
       const Tuple piece = co_await http::async_read_some(client_, buffer_, parser, kToken);
       error = std::get<0>(piece);
+      const std::size_t size = parser.get().body().size();
+      const std::size_t more = size - std::min(size, body_bytes_);
+      room = count_body(size);
+      if (size > kSmall && room && !error) co_await take_turn(more);
       late = patience.over();
-      room = count_body(parser.get().body().size());
     }
   }
   if (!room) {
@@ -466,7 +481,7 @@ asio::awaitable<void> Connection::hear_out() {
     }
   };
   const Counted counted{share_.get()};
-  co_await linger(hub_, client_);
+  co_await linger(hub_, client_, share_.get());
 }
 
 asio::awaitable<void> Connection::refuse(int status, std::string code, std::string message) {
@@ -496,7 +511,7 @@ asio::awaitable<void> Connection::turn_away(Hub& hub, asio::ip::tcp::socket sock
   response.headers.emplace_back("Retry-After", "2");
   client.tcp().expires_after(std::chrono::seconds{2});
   co_await write_answer(hub, client, std::move(response), 11, false, false);
-  co_await linger(hub, client);
+  co_await linger(hub, client, nullptr);
   --hub.turning_away;
 }
 

@@ -57,6 +57,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   // False: the connection is to be closed; what there was to say has been said.
   boost::asio::awaitable<bool> serve_one();
   boost::asio::awaitable<bool> read_body(Parser& parser);
+  boost::asio::awaitable<void> take_turn(std::size_t read);
   // Counts what the body of the request takes; false: all bodies together would take too much.
   bool count_body(std::size_t bytes);
   // With TLS, only so many may be waited for; when there are more, the one that has been for the longest is closed.

@@ -35,9 +35,20 @@ struct Share {
   std::size_t body_bytes = 0;
   std::size_t lingering = 0;
   std::chrono::steady_clock::time_point next_refusal;
-  std::atomic<std::size_t> answer_bytes{0};  // of any thread
+  std::chrono::steady_clock::time_point next_piece;  // of large bodies, and of what is dropped
+  std::atomic<std::size_t> answer_bytes{0};          // of any thread
 
-  bool idle(std::chrono::steady_clock::time_point now) const { return connections == 0 && next_refusal <= now; }
+  bool idle(std::chrono::steady_clock::time_point now) const {
+    return connections == 0 && next_refusal <= now && next_piece <= now;
+  }
+
+  // So many bytes have been read. Returns when more may be: a megabyte an eighth of a second.
+  std::chrono::steady_clock::time_point after_reading(std::size_t bytes, std::chrono::steady_clock::time_point now) {
+    constexpr std::int64_t kBytesPerMs = 8 * 1024;
+    next_piece =
+        std::max(next_piece, now) + std::chrono::microseconds{static_cast<std::int64_t>(bytes) * 1'000 / kBytesPerMs};
+    return next_piece;
+  }
 
   // No address gets more than a quarter of the memory that there is for all bodies, or for all answers; but enough for
   // a large one.

@@ -377,6 +377,21 @@ TEST_F(Front, DoesNotReadALargeBodyOfSomebodyWhoHasSentTooMuchAlready) {
   EXPECT_THAT(refused, HasSubstr("RateLimit-Remaining: 0"));
 }
 
+TEST_F(Front, ReadsTheLargeBodiesOfOneAddressAtOneRate) {
+  start();
+  const std::string request = kPost + "Content-Length: 1000000\r\n\r\n" + std::string(1'000'000, ' ');
+  const auto begun = Steady::now();
+  std::vector<std::jthread> speakers;
+  for (int i = 0; i < 6; ++i)
+    speakers.emplace_back([&] {
+      RawClient client{creel->url(), attacker(1)};
+      client.say(request);
+      EXPECT_THAT(client.answer(), StartsWith("HTTP/1.1 400 "));
+    });
+  speakers.clear();
+  EXPECT_GE(Steady::now() - begun, 650ms) << "8 MiB a second, and all of them are read";
+}
+
 TEST_F(Front, BoundsTheMemoryOfAllBodiesTogether) {
   start();
   attack(400, 1'000);
