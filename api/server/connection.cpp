@@ -40,7 +40,7 @@ constexpr std::chrono::milliseconds kBetweenRefusals{20}, kLongestRest{1'000};
 // Connections with TLS that owe us a request: what OpenSSL keeps for one takes some 75 KB.
 constexpr std::size_t kMostWaitingTls = 1'000;
 // Of one address. To read from somebody is to do the work of sending for him, on this machine's loopback at least.
-constexpr std::size_t kMostLingering = 8;
+constexpr std::size_t kMostLingering = 2;
 // A pause that is shorter costs more than it saves.
 constexpr std::chrono::milliseconds kWorthWaiting{5};
 // Enough for a pipe that is never empty.

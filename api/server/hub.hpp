@@ -42,9 +42,9 @@ struct Share {
     return connections == 0 && next_refusal <= now && next_piece <= now;
   }
 
-  // So many bytes have been read. Returns when more may be: a megabyte an eighth of a second.
+  // So many bytes have been read. Returns when more may be: a megabyte a quarter of a second.
   std::chrono::steady_clock::time_point after_reading(std::size_t bytes, std::chrono::steady_clock::time_point now) {
-    constexpr std::int64_t kBytesPerMs = 8 * 1024;
+    constexpr std::int64_t kBytesPerMs = 4 * 1024;
     next_piece =
         std::max(next_piece, now) + std::chrono::microseconds{static_cast<std::int64_t>(bytes) * 1'000 / kBytesPerMs};
     return next_piece;
