@@ -37,6 +37,8 @@ constexpr std::size_t kFirstRead = 512;
 constexpr std::size_t kSmall = 16 * 1024;
 // To one address; and the longest that one connection waits for that.
 constexpr std::chrono::milliseconds kBetweenRefusals{20}, kLongestRest{1'000};
+// Whose refusals are queued for so long is flooding us: his next connections wait, too, before we read from them.
+constexpr std::chrono::milliseconds kFlood{200};
 // Connections with TLS that owe us a request: what OpenSSL keeps for one takes some 75 KB.
 constexpr std::size_t kMostWaitingTls = 1'000;
 // Of one address. To read from somebody is to do the work of sending for him, on this machine's loopback at least.
@@ -110,6 +112,7 @@ void Connection::abort() {
 asio::awaitable<void> Connection::run(std::shared_ptr<Connection> self) {
   try {
     bool more = true;
+    if (share_ && share_->next_refusal > std::chrono::steady_clock::now() + kFlood) co_await rest();
     if (client_.is_to_begin_tls()) more = co_await shake_hands();
     while (more) {
       more = co_await await_first_byte();

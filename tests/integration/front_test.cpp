@@ -361,6 +361,31 @@ TEST_F(Front, TakesItsTimeToSayNoAgainAndAgain) {
   EXPECT_GE(Steady::now() - begun, 1'900ms) << "20 ms each";
 }
 
+TEST_F(Front, DoesNotReadAtOnceFromWhoIsFlooding) {
+  start();
+  std::atomic<int> refusals{0};
+  const std::jthread flooding{[&](const std::stop_token& stop) {
+    std::deque<RawClient> clients;
+    for (int i = 0; i < 80; ++i) clients.emplace_back(creel->url(), attacker(1)).say("nonsense\r\n\r\n");
+    while (!stop.stop_requested()) {
+      for (auto& client : clients) {
+        if (!client.gone()) continue;
+        ++refusals;
+        std::destroy_at(&client);
+        std::construct_at(&client, creel->url(), attacker(1))->say("nonsense\r\n\r\n");
+      }
+      std::this_thread::sleep_for(2ms);
+    }
+  }};
+  for (const auto end = Steady::now() + 60s; refusals < 20 && Steady::now() < end;) std::this_thread::sleep_for(5ms);
+  ASSERT_GE(refusals, 20);
+  const auto begun = Steady::now();
+  RawClient client{creel->url(), attacker(1)};
+  client.say("GET /healthz HTTP/1.1\r\nHost: creel\r\n\r\n");
+  EXPECT_THAT(client.answer(), StartsWith("HTTP/1.1 200 "));
+  EXPECT_GE(Steady::now() - begun, 200ms);
+}
+
 TEST_F(Front, DoesNotReadALargeBodyOfSomebodyWhoHasSentTooMuchAlready) {
   start({{"CREEL_RATE_LIMIT_API", "5"}});
   const std::string head = kPost + "Content-Length: 1000000\r\n\r\n";
