@@ -37,6 +37,7 @@ AgentId Owners::provision(int slot) {
   desired.spec.image = kFirstImage;
   desired.spec.env = {{"HOME", "/state"}};
   desired.spec.state_dir = "/state";
+  desired.spec.user = "1000:1000";
   desired.spec.resources.memory_bytes = 1 << 30;
   desired.spec_hash = spec_hash(desired.spec);
   desired.memory_paths = {kNotes};
