@@ -1,8 +1,10 @@
-// Events: wishes, actions, changes of state, audit, of agents the caller has or had. Oldest first, paged by id (ask
-// again with ?after=<nextAfter>), or as a stream that goes on.
+// Events: wishes, actions, changes of state, audit, of agents the caller has or had. Oldest first, paged by id from the
+// oldest on (ask again with ?after=<nextAfter>) or from the newest back (?newest=true, ?before=<nextBefore>), or as a
+// stream that goes on.
 #include "controller/store/events.hpp"
 
 #include <charconv>
+#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "api/body.hpp"
@@ -20,24 +22,38 @@ namespace {
 constexpr const char* kFailure = "Failed to fetch events";
 constexpr std::size_t kDefaultLimit = 100;
 
-// The id of an event in ?after=, or in ?cursor= as lists call it. nullopt: neither.
-Result<std::optional<std::int64_t>> after_of(const Request& request) {
-  std::optional<std::int64_t> found;
-  for (const char* name : {"after", "cursor"}) {
-    const auto given = request.query.find(name);
-    if (given == request.query.end()) continue;
-    const std::string& text = given->second;
-    std::int64_t after = 0;
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), after);
-    if (error != std::errc{} || end != text.data() + text.size() || after < 0)
-      return Error{ErrorKind::invalid, std::string{"The query parameter "} + name + " must be the id of an event", name,
-                   "INVALID_QUERY"};
-    if (!found) found = after;
-  }
-  return found;
+// The id of an event in that query parameter. nullopt: there is none.
+Result<std::optional<std::int64_t>> id_of(const Request& request, const char* name) {
+  const auto given = request.query.find(name);
+  if (given == request.query.end()) return std::nullopt;
+  const std::string& text = given->second;
+  std::int64_t id = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), id);
+  if (error != std::errc{} || end != text.data() + text.size() || id < 0)
+    return Error{ErrorKind::invalid, std::string{"The query parameter "} + name + " must be the id of an event", name,
+                 "INVALID_QUERY"};
+  return std::optional{id};
 }
 
-Response page(const std::vector<store::StoredEvent>& events, std::int64_t after, std::size_t limit) {
+// In ?after=, or in ?cursor= as lists call it.
+Result<std::optional<std::int64_t>> after_of(const Request& request) {
+  CREEL_TRY(const auto after, id_of(request, "after"));
+  CREEL_TRY(const auto cursor, id_of(request, "cursor"));
+  return after ? after : cursor;
+}
+
+// Where a page from the newest back begins. nullopt: one from the oldest on is wanted.
+Result<std::optional<std::int64_t>> before_of(const Request& request, bool follow) {
+  CREEL_TRY(const auto before, id_of(request, "before"));
+  CREEL_TRY(const bool newest, flag_of(request, "newest"));
+  if (follow && (before || newest))
+    return Error{ErrorKind::invalid, "A stream goes on from an event (after) or from now, and has no end",
+                 before ? "before" : "newest", "INVALID_QUERY"};
+  if (before) return before;
+  return newest ? std::optional{std::numeric_limits<std::int64_t>::max()} : std::nullopt;
+}
+
+Response page(const std::vector<store::StoredEvent>& events, std::int64_t after, std::size_t limit, bool backwards) {
   json list = json::array();
   for (const auto& stored : events) list.push_back(event_view(stored));
   const std::int64_t next = events.empty() ? after : events.back().id;
@@ -46,7 +62,8 @@ Response page(const std::vector<store::StoredEvent>& events, std::int64_t after,
               {"nextAfter", next},
               {"more", events.size() == limit},
               {"status", "ok"}};
-  if (events.size() == limit) set_next_cursor(answer, std::to_string(next));
+  if (backwards && events.size() == limit) answer["nextBefore"] = events.front().id;
+  if (!backwards && events.size() == limit) set_next_cursor(answer, std::to_string(next));
   return json_answer(200, answer);
 }
 
@@ -86,6 +103,7 @@ Reply agent_events(const Request& request, Deps& deps) {
   CREEL_API_TRY(const auto after, request, "", after_of(request));
   CREEL_API_TRY(const auto place, request, "", place_of(request, after));
   CREEL_API_TRY(const bool follow, request, "", wants_stream(request));
+  CREEL_API_TRY(const auto before, request, "", before_of(request, follow));
   const std::size_t limit = limit_of(request, kDefaultLimit, kMaxListed);
   const auto id = AgentId::parse(request.param("id"));
   if (!id) return agent_not_found(request);
@@ -96,22 +114,26 @@ Reply agent_events(const Request& request, Deps& deps) {
     if (!theirs) return agent_not_found(request);
   }
   if (follow) return stream(request, deps, place, {*id, std::nullopt});
-  CREEL_API_TRY(const auto events, request, kFailure, store::list_events(tx, *id, after.value_or(0), limit));
-  return page(events, after.value_or(0), limit);
+  CREEL_API_TRY(const auto events, request, kFailure,
+                before ? store::newest_events(tx, *id, std::nullopt, after.value_or(0), *before, limit)
+                       : store::list_events(tx, *id, after.value_or(0), limit));
+  return page(events, after.value_or(0), limit, before.has_value());
 }
 
 Reply all_events(const Request& request, Deps& deps) {
   CREEL_API_TRY(const auto after, request, "", after_of(request));
   CREEL_API_TRY(const auto place, request, "", place_of(request, after));
   CREEL_API_TRY(const bool follow, request, "", wants_stream(request));
+  CREEL_API_TRY(const auto before, request, "", before_of(request, follow));
   const std::size_t limit = limit_of(request, kDefaultLimit, kMaxListed);
   const std::optional<UserId> owner = request.caller->admin ? std::nullopt : std::optional{request.caller->id};
   if (follow) return stream(request, deps, place, {std::nullopt, owner});
   CREEL_API_TRY(auto tx, request, kFailure, deps.db.begin());
   CREEL_API_TRY(const auto events, request, kFailure,
-                owner ? store::list_events_of(tx, *owner, after.value_or(0), limit)
-                      : store::list_events(tx, std::nullopt, after.value_or(0), limit));
-  return page(events, after.value_or(0), limit);
+                before  ? store::newest_events(tx, std::nullopt, owner, after.value_or(0), *before, limit)
+                : owner ? store::list_events_of(tx, *owner, after.value_or(0), limit)
+                        : store::list_events(tx, std::nullopt, after.value_or(0), limit));
+  return page(events, after.value_or(0), limit, before.has_value());
 }
 
 }  // namespace creel::api

@@ -1,7 +1,9 @@
 // What agents print and what happens to them: a look at it, or on and on.
+#include <algorithm>
 #include <iostream>
 #include <nlohmann/json.hpp>
 #include <utility>
+#include <vector>
 
 #include "controller/cli/agent_commands.hpp"
 #include "controller/cli/format.hpp"
@@ -102,18 +104,24 @@ Row event_row(const Json& event, bool of_all) {
   return row;
 }
 
-// The newest `limit` of those after `after`. The API has the oldest first.
-Result<Json> newest_events(Client client, const std::string& path, std::string after, int limit) {
-  Json events = Json::array();
-  for (bool more = true; more;) {
-    CREEL_TRY(const Json page,
-              client.api.call("GET", path + query({{"after", after}, {"limit", std::to_string(kEventsAPage)}}), nullptr,
-                              kReadDeadline));
-    for (const auto& event : member(page, "events")) events.push_back(event);
-    if (events.size() > static_cast<std::size_t>(limit)) events.erase(events.begin(), events.end() - limit);
-    after = shown(page, "nextAfter");
-    more = member(page, "more") == true;
+// The newest `limit` of those after `after`, oldest first.
+Result<Json> newest_events(Client client, const std::string& path, const std::string& after, int limit) {
+  std::vector<Json> pages;  // newest first
+  std::string before;
+  for (int left = limit; left > 0;) {
+    CREEL_TRY(Json page, client.api.call("GET",
+                                         path + query({{"newest", "true"},
+                                                       {"after", after},
+                                                       {"before", before},
+                                                       {"limit", std::to_string(std::min(left, kEventsAPage))}}),
+                                         nullptr, kReadDeadline));
+    before = shown(page, "nextBefore");
+    left = before.empty() ? 0 : left - static_cast<int>(member(page, "events").size());
+    pages.push_back(std::move(page));
   }
+  Json events = Json::array();
+  for (auto page = pages.rbegin(); page != pages.rend(); ++page)
+    for (const auto& event : member(*page, "events")) events.push_back(event);
   return Result<Json>{boost::system::in_place_value, std::move(events)};
 }
 

@@ -1,5 +1,7 @@
 #include "controller/store/events.hpp"
 
+#include <algorithm>
+
 #include "controller/store/text.hpp"
 
 namespace creel::store {
@@ -92,6 +94,26 @@ Result<std::vector<StoredEvent>> list_events_of(Tx& tx, const UserId& owner, std
                 "ORDER BY id LIMIT $4)" +
                     kOwners + "ORDER BY e.id LIMIT $4",
                 {after_id, static_cast<std::uint64_t>(limit), owner});
+}
+
+Result<std::vector<StoredEvent>> newest_events(Tx& tx, const std::optional<AgentId>& agent,
+                                               const std::optional<UserId>& owner, std::int64_t after_id,
+                                               std::int64_t before_id, std::size_t limit) {
+  // Where listings end is the end for this, too: what comes after it may not be the newest for long.
+  CREEL_TRY(const std::int64_t end, newest_event(tx));
+  std::vector<Param> params{after_id, static_cast<std::uint64_t>(limit), std::min(before_id - 1, end)};
+  std::string from = "(SELECT * FROM events WHERE id > $3 AND id <= $5 ";
+  if (agent) {
+    from += "AND agent_id = $6 ";
+    params.emplace_back(*agent);
+  } else if (owner) {
+    from =
+        "(SELECT last.* FROM (SELECT id FROM agents WHERE owner_id = $6 UNION SELECT id FROM deleted_agents "
+        "WHERE owner_id = $6) mine CROSS JOIN LATERAL (SELECT * FROM events WHERE agent_id = mine.id AND id > $3 "
+        "AND id <= $5 ORDER BY id DESC LIMIT $4) last ";
+    params.emplace_back(*owner);
+  }
+  return listed(tx, from + "ORDER BY id DESC LIMIT $4)" + kOwners + "ORDER BY e.id", std::move(params));
 }
 
 Result<std::int64_t> newest_event(Tx& tx) {

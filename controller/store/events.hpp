@@ -36,6 +36,11 @@ Result<std::vector<StoredEvent>> list_events(Tx& tx, const std::optional<AgentId
                                              std::size_t limit);
 // The same of all agents that the user owns or owned.
 Result<std::vector<StoredEvent>> list_events_of(Tx& tx, const UserId& owner, std::int64_t after_id, std::size_t limit);
+// The newest `limit` of those that the two would list with ids between `after_id` and `before_id` (both left out),
+// oldest first. Either of `agent` and `owner`, or neither.
+Result<std::vector<StoredEvent>> newest_events(Tx& tx, const std::optional<AgentId>& agent,
+                                               const std::optional<UserId>& owner, std::int64_t after_id,
+                                               std::int64_t before_id, std::size_t limit);
 // The place at which listings end now, to read on from; 0: there is no event.
 Result<std::int64_t> newest_event(Tx& tx);
 

@@ -557,7 +557,28 @@ TEST_F(Api, PagesThroughEvents) {
   const Answer second = ask("GET", "/api/agents/" + id + "/events?after=" + first.body["nextAfter"].dump(), ann_key_);
   EXPECT_EQ(second.body["events"][0]["reason"], "TokenRead");
   EXPECT_EQ(ask("GET", "/api/events?after=x", ann_key_).status, 400);
+
+  // From the newest back: of an agent, of all of an owner's, of all there are.
   const std::string root = make_user_with("root@example.com", "free", "inactive", true);
+  const std::string own = "/api/agents/" + id + "/events";
+  for (const auto& [path, key, newest] :
+       {std::tuple{own, ann_key_, "TokenRead"}, std::tuple{std::string{"/api/events"}, ann_key_, "TokenRead"},
+        std::tuple{std::string{"/api/events"}, root, "TokenRead"}}) {
+    const Answer last = ask("GET", path + "?newest=true&limit=1", key);
+    ASSERT_EQ(last.body["count"], 1) << last.text;
+    EXPECT_EQ(last.body["events"][0]["reason"], newest);
+    EXPECT_FALSE(last.body.contains("nextCursor")) << "which would lead to older ones the other way";
+    const Answer older = ask("GET", path + "?before=" + last.body["nextBefore"].dump(), key);
+    EXPECT_EQ(older.body["count"], key == root ? 2 : 1) << older.text;
+    EXPECT_EQ(older.body["events"][0]["reason"], "Provisioned");
+    EXPECT_FALSE(older.body.contains("nextBefore"));
+    EXPECT_EQ(ask("GET", path + "?newest=true&after=" + last.body["nextAfter"].dump(), key).body["count"], 0);
+  }
+  const Answer both = ask("GET", own + "?newest=true", ann_key_);
+  EXPECT_EQ(both.body["events"][1]["reason"], "TokenRead") << "oldest first";
+  for (const char* wrong :
+       {"before=x", "before=-1", "newest=perhaps", "newest=true&follow=true", "before=3&follow=true"})
+    EXPECT_EQ(ask("GET", own + "?" + wrong, ann_key_).status, 400) << wrong;
   EXPECT_EQ(ask("GET", "/api/events", root).body["count"], 3);
 }
 

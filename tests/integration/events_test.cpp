@@ -1,6 +1,8 @@
 // Events: nobody who reads on from an id misses one, and owners go on seeing what happened to agents they deleted.
 #include "controller/store/events.hpp"
 
+#include <limits>
+
 #include "tests/integration/api_fixture.hpp"
 
 namespace creel::test {
@@ -41,6 +43,31 @@ TEST_F(EventsTest, OfASlowTransactionAreNotSkippedByWhoReadsOn) {
   ASSERT_TRUE(slow.commit());
   EXPECT_EQ(read_on(after), (Messages{"first id, last commit", "second id, first commit"}));
   EXPECT_EQ(read_on(after), Messages{});
+}
+
+TEST_F(EventsTest, FromTheNewestBackEndWhereTheOthersDo) {
+  auto reader = begin();
+  const auto newest = [&](std::size_t limit) {
+    std::vector<std::string> messages;
+    for (const auto& stored :
+         store::newest_events(reader, std::nullopt, std::nullopt, 0, std::numeric_limits<std::int64_t>::max(), limit)
+             .value())
+      messages.push_back(stored.event.message);
+    return messages;
+  };
+  using Messages = std::vector<std::string>;
+  auto first = begin();
+  ASSERT_TRUE(store::append_event(first, event("first")));
+  ASSERT_TRUE(first.commit());
+  auto slow = begin();
+  ASSERT_TRUE(store::append_event(slow, event("slow")));
+  auto quick = begin();
+  ASSERT_TRUE(store::append_event(quick, event("quick")));
+  ASSERT_TRUE(quick.commit());
+  EXPECT_EQ(newest(1), Messages{"first"}) << "what comes after it is not known yet";
+  ASSERT_TRUE(slow.commit());
+  EXPECT_EQ(newest(1), Messages{"quick"});
+  EXPECT_EQ(newest(2), (Messages{"slow", "quick"}));
 }
 
 TEST_F(EventsTest, AreHeldBackAtEveryLookOfOneTransaction) {
