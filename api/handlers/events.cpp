@@ -47,7 +47,7 @@ Result<std::optional<std::int64_t>> before_of(const Request& request, bool follo
   CREEL_TRY(const auto before, id_of(request, "before"));
   CREEL_TRY(const bool newest, flag_of(request, "newest"));
   if (follow && (before || newest))
-    return Error{ErrorKind::invalid, "A stream goes on from an event (after) or from now, and has no end",
+    return Error{ErrorKind::invalid, "A stream goes on from an event (after) or from now; leave this out, or follow",
                  before ? "before" : "newest", "INVALID_QUERY"};
   if (before) return before;
   return newest ? std::optional{std::numeric_limits<std::int64_t>::max()} : std::nullopt;

@@ -267,7 +267,6 @@ asio::awaitable<void> Connection::rest() {
   co_await over.async_wait(kToken);
 }
 
-// Large bodies of one address come no faster than Share::after_reading() says, however many connections they come by.
 asio::awaitable<void> Connection::take_turn(std::size_t read) {
   if (!share_) co_return;
   const auto now = std::chrono::steady_clock::now();

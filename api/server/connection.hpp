@@ -57,6 +57,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   // False: the connection is to be closed; what there was to say has been said.
   boost::asio::awaitable<bool> serve_one();
   boost::asio::awaitable<bool> read_body(Parser& parser);
+  // After so many bytes of a large body: those of one address come no faster than Share::after_reading() says, however
+  // many connections they come by.
   boost::asio::awaitable<void> take_turn(std::size_t read);
   // Counts what the body of the request takes; false: all bodies together would take too much.
   bool count_body(std::size_t bytes);
